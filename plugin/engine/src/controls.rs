@@ -1,0 +1,34 @@
+//! The values in force for one hop.
+
+/// What the user asked of the restoration, as it stood at the middle sample of a hop.
+///
+/// Controls travel with the audio they were written for; see ARCHITECTURE.md, "What the controls do".
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Controls {
+    /// Click repair sensitivity, 0..=1. At 0 the repair is a pure delay.
+    pub declick: f32,
+    /// Noise reduction, 0..=1: the exponent of stage 1's gain.
+    pub stage1: f32,
+    /// Detail restoration, 0..=1: how much of stage 2's change is added.
+    pub stage2: f32,
+    /// Lowest linear gain any bin may get, 0..=1. 0 sets no limit.
+    pub floor: f32,
+    /// Whether all channels share one gain pattern.
+    pub linked: bool,
+    /// Whether nobody will hear this hop (bypassed all through): the networks may rest.
+    pub idle: bool,
+}
+
+impl Default for Controls {
+    /// Everything on, no reduction limit, channels linked.
+    fn default() -> Self {
+        Self {
+            declick: 0.5,
+            stage1: 1.0,
+            stage2: 1.0,
+            floor: 0.0,
+            linked: true,
+            idle: false,
+        }
+    }
+}

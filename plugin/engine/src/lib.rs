@@ -1,0 +1,18 @@
+#![doc = include_str!("../ARCHITECTURE.md")]
+
+pub mod controls;
+pub mod latency;
+pub mod level;
+pub mod link;
+pub mod repair;
+pub mod restorer;
+pub mod spec;
+pub mod stft;
+pub mod unet;
+pub mod weights;
+
+pub use controls::Controls;
+
+pub use restorer::{HopReport, Restorer};
+pub use spec::{Geometry, Spec, SpecError};
+pub use weights::{Model, WeightsError};

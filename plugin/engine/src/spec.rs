@@ -1,0 +1,208 @@
+//! What a weights file says about its networks, and what that means in samples.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// Hops are a multiple of this fraction of a second: whole samples at 44.1, 48, 88.2, 96, 176.4 and 192 kHz.
+pub const UNITS_PER_SECOND: f64 = 300.0;
+
+/// Sample rates the engine restores at, in Hz. Outside, the plugin passes audio through.
+pub const SAMPLE_RATES_HZ: std::ops::RangeInclusive<f64> = 8_000.0..=384_000.0;
+
+/// Version of the weights file's layout that this engine reads.
+pub const FORMAT: u32 = 1;
+
+/// Geometry and widths, as the `spec` entry of a weights file's metadata declares them. Independent of the sample rate.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Spec {
+    /// Layout version of the file, see [`FORMAT`].
+    pub format: u32,
+    /// Name of the weights, "studio" or "live" for those that ship.
+    pub name: String,
+    /// Version of the weights.
+    pub version: String,
+    /// Hop in units of 1/300 s.
+    pub hop_units: usize,
+    /// Analysis window in hops.
+    pub analysis_hops: usize,
+    /// Synthesis window in hops. The window's formula fixes it at 2.
+    pub synthesis_hops: usize,
+    /// Frames the networks see beyond the one they decide about.
+    pub lookahead_hops: usize,
+    /// Bins the networks see, from 0 Hz up.
+    pub bins: usize,
+    /// `[bands, bins per band]` from the bottom up.
+    pub segments: Vec<[usize; 2]>,
+    /// Channels per level, from full resolution down.
+    pub widths: Vec<usize>,
+    /// Channels per band that enter and leave the recurrent layer.
+    pub squeeze: usize,
+    /// Complex taps of stage 2, the frame itself and those before it.
+    pub taps: usize,
+    /// Per-hop coefficient of the running level when it rises.
+    pub level_rise: f32,
+    /// Per-hop coefficient of the running level when it falls.
+    pub level_fall: f32,
+    /// Lowest running level, in compressed magnitude.
+    pub level_floor: f32,
+    /// Commit of the training code.
+    #[serde(default)]
+    pub commit: String,
+    /// Hash of the training data's manifest.
+    #[serde(default)]
+    pub data: String,
+    /// Hours of audio the weights were trained on.
+    #[serde(default)]
+    pub hours: f64,
+}
+
+/// Why a [`Spec`] can't be used.
+#[derive(Debug, Error, PartialEq)]
+pub enum SpecError {
+    /// The sample rate is outside [`SAMPLE_RATES_HZ`].
+    #[error("sample rate {found} Hz is not supported: expected {} to {} Hz", SAMPLE_RATES_HZ.start(), SAMPLE_RATES_HZ.end())]
+    SampleRate {
+        /// The rate asked for, in Hz.
+        found: f64,
+    },
+    /// A field has a value that the engine can't run.
+    #[error("the weights declare {field} = {found}: expected {expected}; use weights exported for this version of Dualstep")]
+    Field {
+        /// Name of the field.
+        field: &'static str,
+        /// What the weights say.
+        found: String,
+        /// What would be accepted.
+        expected: String,
+    },
+}
+
+impl Spec {
+    /// Bands at full resolution.
+    #[must_use]
+    pub fn bands(&self) -> usize {
+        self.segments.iter().map(|[bands, _]| bands).sum()
+    }
+
+    /// Bands at level `level`, 0 being full resolution.
+    #[must_use]
+    pub fn bands_at(&self, level: usize) -> usize {
+        self.bands() >> level
+    }
+
+    /// Size of the recurrent layer: input and hidden.
+    #[must_use]
+    pub fn recurrent(&self) -> usize {
+        self.squeeze * self.bands_at(self.widths.len().saturating_sub(1))
+    }
+
+    /// Checks every field against what the engine can run.
+    ///
+    /// # Errors
+    /// The first field that is out of range, with what was expected.
+    pub fn check(&self) -> Result<(), SpecError> {
+        let field = |field, found: String, expected: &str| {
+            Err(SpecError::Field {
+                field,
+                found,
+                expected: expected.to_owned(),
+            })
+        };
+        if self.format != FORMAT {
+            return field("format", self.format.to_string(), &FORMAT.to_string());
+        }
+        if !(1..=30).contains(&self.hop_units) {
+            return field("hop_units", self.hop_units.to_string(), "1 to 30");
+        }
+        if self.synthesis_hops != 2 {
+            return field("synthesis_hops", self.synthesis_hops.to_string(), "2");
+        }
+        if !(2..=16).contains(&self.analysis_hops) {
+            return field("analysis_hops", self.analysis_hops.to_string(), "2 to 16");
+        }
+        if self.lookahead_hops > 8 {
+            return field("lookahead_hops", self.lookahead_hops.to_string(), "0 to 8");
+        }
+        if !(1..=8).contains(&self.taps) {
+            return field("taps", self.taps.to_string(), "1 to 8");
+        }
+        if !(1..=8).contains(&self.widths.len()) || self.widths.iter().any(|w| !(1..=512).contains(w)) {
+            return field("widths", format!("{:?}", self.widths), "1 to 8 widths of 1 to 512");
+        }
+        let covered = self
+            .segments
+            .iter()
+            .try_fold(0usize, |sum, [bands, stride]| sum.checked_add(bands.checked_mul(*stride)?));
+        if self.bins == 0 || self.bins > 8192 || covered != Some(self.bins) || self.segments.iter().any(|[b, s]| b * s == 0) {
+            return field(
+                "segments",
+                format!("{:?}", self.segments),
+                &format!("segments that cover {} bins", self.bins),
+            );
+        }
+        if self.bands() % (1 << (self.widths.len() - 1)) != 0 {
+            return field("segments", format!("{} bands", self.bands()), "a multiple of 2^(levels - 1) bands");
+        }
+        if !(1..=512).contains(&self.squeeze) {
+            return field("squeeze", self.squeeze.to_string(), "1 to 512");
+        }
+        for (name, value) in [("level_rise", self.level_rise), ("level_fall", self.level_fall)] {
+            if !(value > 0.0 && value <= 1.0) {
+                return field(name, value.to_string(), "more than 0, at most 1");
+            }
+        }
+        if !(self.level_floor > 0.0 && self.level_floor.is_finite()) {
+            return field("level_floor", self.level_floor.to_string(), "more than 0");
+        }
+        Ok(())
+    }
+
+    /// The geometry in samples at `sample_rate_hz`.
+    ///
+    /// # Errors
+    /// If the rate is outside [`SAMPLE_RATES_HZ`] (or not a number).
+    pub fn geometry(&self, sample_rate_hz: f64) -> Result<Geometry, SpecError> {
+        if !SAMPLE_RATES_HZ.contains(&sample_rate_hz) {
+            return Err(SpecError::SampleRate { found: sample_rate_hz });
+        }
+        let samples = (sample_rate_hz * self.hop_units as f64 / UNITS_PER_SECOND).round();
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "26 to 38400: rate and hop_units are bounded above"
+        )]
+        let hop = samples as usize;
+        let analysis = hop * self.analysis_hops;
+        Ok(Geometry {
+            hop,
+            analysis,
+            synthesis: hop * self.synthesis_hops,
+            synthesis_hops: self.synthesis_hops,
+            lookahead_hops: self.lookahead_hops,
+            repair: hop / 2,
+            spectrum_bins: analysis / 2 + 1,
+            network_bins: self.bins.min(analysis / 2 + 1),
+        })
+    }
+}
+
+/// A [`Spec`] in samples at one sample rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Geometry {
+    /// Samples the networks advance per call. Studio: 882 at 44.1 kHz, 960 at 48 kHz.
+    pub hop: usize,
+    /// Analysis window and transform size, in samples.
+    pub analysis: usize,
+    /// Synthesis window, in samples: the end of the analysis window.
+    pub synthesis: usize,
+    /// Synthesis window, in hops.
+    pub synthesis_hops: usize,
+    /// Frames the networks see beyond the one they decide about.
+    pub lookahead_hops: usize,
+    /// Click repair look-ahead, in samples: half a hop (see ARCHITECTURE.md).
+    pub repair: usize,
+    /// Bins of the transform, 0 Hz to the Nyquist frequency.
+    pub spectrum_bins: usize,
+    /// How many of them the networks see: fewer than the spec's bins at low rates.
+    pub network_bins: usize,
+}
