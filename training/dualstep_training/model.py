@@ -1,0 +1,326 @@
+"""The two streaming U-Nets, for whole clips. `plugin/engine/ARCHITECTURE.md`, "Network, exactly", is the contract.
+
+Planes are `[batch, channel, frame, bin or band]` in memory order channels_last: what a band's channels cost is then
+one contiguous read. Spectra are `[batch, frame, bin, 2]` (real, imaginary), levels `[batch, frame]`.
+
+`python -m dualstep_training.model` prints sizes and costs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .config import Config, Spec
+
+EPSILON = 1e-18
+"""Added to squared magnitudes: keeps powers of zero finite, -180 dB below full scale."""
+
+SLOPE = 0.1
+"""Slope of the leaky ReLU below zero."""
+
+INITIAL_GAIN = 0.9
+"""Stage 1's gain before training: a network that knows nothing should take little away."""
+
+NORM_MOMENTUM = 0.05
+
+
+def power(x: Tensor, exponent: float) -> Tensor:
+    """`x^exponent` of positive numbers; the backward pass of torch's own `pow` is several times slower on a CPU."""
+    return torch.exp(exponent * torch.log(x))
+
+
+def compressed_magnitude(z: Tensor) -> Tensor:
+    """`|z|^0.3` of reals-and-imaginaries `[..., 2]` -> `[...]`."""
+    return power(z[..., 0].square() + z[..., 1].square() + EPSILON, 0.15)
+
+
+def compress(z: Tensor) -> Tensor:
+    """0.3-power compression of magnitudes, phases kept: `[..., 2]` -> `[..., 2]`."""
+    return z * power(z[..., 0].square() + z[..., 1].square() + EPSILON, -0.35).unsqueeze(-1)
+
+
+def decompress(z: Tensor) -> Tensor:
+    """The inverse of `compress`; 0 at 0."""
+    return z * ((z[..., 0].square() + z[..., 1].square()) ** (7.0 / 6.0)).unsqueeze(-1)
+
+
+def running_level(spectrum: Tensor, spec: Spec) -> Tensor:
+    """Level that the networks are normalised by: `[batch, frame, bins, 2]` -> `[batch, frame]`, no gradient.
+
+    All bins are taken to be there, as they are at 44.1 and 48 kHz.
+    """
+    with torch.no_grad():
+        now = compressed_magnitude(spectrum).mean(-1)
+    # The recursion is sequential: a few numpy operations per frame beat as many torch kernels.
+    steps = now.cpu().numpy()
+    out = np.empty_like(steps)
+    level = steps[:, 0]
+    for k in range(steps.shape[1]):
+        change = steps[:, k] - level
+        level = level + np.where(change > 0, spec.level_rise, spec.level_fall) * change
+        out[:, k] = level
+    return torch.from_numpy(np.maximum(out, spec.level_floor).astype(steps.dtype)).to(spectrum.device)
+
+
+def features(spectrum: Tensor, level: Tensor) -> Tensor:
+    """Compressed real part, imaginary part and magnitude over the level: -> `[batch, 3, frame, bin]`, channels_last."""
+    squared = spectrum[..., 0].square() + spectrum[..., 1].square() + EPSILON
+    log = torch.log(squared) - (level.log() / 0.15).unsqueeze(-1)
+    magnitude = torch.exp(0.15 * log).unsqueeze(-1)
+    ratio = magnitude / squared.sqrt().unsqueeze(-1)
+    return torch.cat((spectrum * ratio, magnitude), -1).permute(0, 3, 1, 2)
+
+
+def delay(x: Tensor, frames: int, first: Tensor | None = None) -> Tensor:
+    """Moves `[batch, frame, ...]` back by `frames`; what comes before is 0, or `first [batch, 1, ...]`."""
+    if frames == 0:
+        return x
+    if first is None:
+        first = torch.zeros_like(x[:, :1])
+    return torch.cat((first.expand(-1, frames, *x.shape[2:]), x[:, :-frames]), 1)
+
+
+class _Pool(torch.autograd.Function):
+    """Maximum of two neighbouring bands. Far cheaper on a CPU than max_pool2d, and than autograd of the two slices."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        first, second = x[..., 0::2], x[..., 1::2]
+        ctx.save_for_backward(first >= second)
+        return torch.maximum(first, second)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> Tensor:
+        (first,) = ctx.saved_tensors
+        batch, channels, frames, bands = grad.shape
+        out = grad.new_empty((batch, channels, frames, 2 * bands)).contiguous(memory_format=torch.channels_last)
+        out[..., 0::2] = grad * first
+        out[..., 1::2] = grad * ~first
+        return out
+
+
+class Stage(nn.Module):
+    """One U-Net: features per bin in, `outs` values per bin out. Causal; pooled over frequency only.
+
+    With `folded`, the batch norms (`*_norm`) are folded into the weights, as in an exported file: the names and
+    shapes of the parameters are then exactly the file's.
+    """
+
+    def __init__(self, spec: Spec, cin: int, outs: int, folded: bool = False) -> None:
+        super().__init__()
+        self.spec, self.cin, self.outs = spec, cin, outs
+
+        def norm(channels: int) -> nn.Module:
+            return nn.Identity() if folded else nn.BatchNorm2d(channels, momentum=NORM_MOMENTUM)
+
+        def pair(before: int, after: int) -> nn.ModuleList:
+            # Two causal convolutions of 2 frames x 3 bands; `_two` pads the frame before the first.
+            return nn.ModuleList(nn.Conv2d(n, after, (2, 3), padding=(0, 1), bias=folded) for n in (before, after))
+
+        c = spec.widths
+        top = len(c) - 1
+        strides = [stride for _, stride in spec.segments]
+        self.stem = nn.ModuleList(nn.Conv2d(cin, c[0], (1, s), (1, s), bias=folded) for s in strides)
+        self.stem_norm = norm(c[0])
+        self.position = nn.Parameter(torch.zeros(c[0], spec.bands))
+        before = (c[0], *c[:-1])
+        self.encoder = nn.ModuleList(pair(before[i], c[i]) for i in range(top + 1))
+        self.encoder_norm = nn.ModuleList(nn.ModuleList((norm(w), norm(w))) for w in c)
+        self.squeeze = nn.Conv2d(c[top], spec.squeeze, 1)
+        hidden = spec.squeeze * (spec.bands >> top)
+        self.gru = nn.GRU(hidden, hidden, batch_first=True)
+        self.expand = nn.Conv2d(spec.squeeze, c[top], 1)
+        self.up = nn.ModuleList(
+            nn.ConvTranspose2d(c[i + 1], c[i], (1, 2), (1, 2), bias=folded) for i in range(top)
+        )
+        self.up_norm = nn.ModuleList(norm(c[i]) for i in range(top))
+        self.decoder = nn.ModuleList(pair(2 * c[i], c[i]) for i in range(top))
+        self.decoder_norm = nn.ModuleList(nn.ModuleList((norm(c[i]), norm(c[i]))) for i in range(top))
+        self.head = nn.ModuleList(nn.ConvTranspose2d(c[0], outs, (1, s), (1, s)) for s in strides)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`x [batch, cin, frame, bin]` -> `[batch, frame, bin, outs]`."""
+        x = self.stem_norm(self._stem(x)) + self.position[:, None, :]
+        x = functional.leaky_relu(x, SLOPE)
+        skips = []
+        for level, (convs, norms) in enumerate(zip(self.encoder, self.encoder_norm)):
+            if level:
+                x = _Pool.apply(x)
+            x = _two(x, convs, norms)
+            skips.append(x)
+        x = x + self._recurrent(x)
+        for level in reversed(range(len(self.up))):
+            x = _widen(x, self.up[level])
+            x = functional.leaky_relu(self.up_norm[level](x), SLOPE)
+            x = _two(torch.cat((x, skips[level]), 1), self.decoder[level], self.decoder_norm[level])
+        return self._head(x)
+
+    def _stem(self, x: Tensor) -> Tensor:
+        """`[batch, cin, frame, bin]` -> `[batch, C0, frame, band]`. As matrix products: a convolution of such a
+        stride over channels_last is one, and libraries are slow at so few channels."""
+        x = x.permute(0, 2, 3, 1)
+        batch, frames = x.shape[:2]
+        parts, start = [], 0
+        for (bands, stride), conv in zip(self.spec.segments, self.stem):
+            piece = x[:, :, start : start + bands * stride].reshape(batch, frames, bands, stride * self.cin)
+            weight = conv.weight[:, :, 0].permute(0, 2, 1).reshape(-1, stride * self.cin)
+            parts.append(functional.linear(piece, weight, conv.bias))
+            start += bands * stride
+        return torch.cat(parts, 2).permute(0, 3, 1, 2)
+
+    def _recurrent(self, x: Tensor) -> Tensor:
+        batch, _, frames, bands = x.shape
+        low = functional.leaky_relu(_pointwise(x, self.squeeze), SLOPE)
+        flat = low.permute(0, 2, 3, 1).reshape(batch, frames, -1)
+        out, _ = self.gru(flat)
+        return _pointwise(out.reshape(batch, frames, bands, -1).permute(0, 3, 1, 2), self.expand)
+
+    def _head(self, x: Tensor) -> Tensor:
+        """`[batch, C0, frame, band]` -> `[batch, frame, bin, outs]`."""
+        x = x.permute(0, 2, 3, 1)
+        batch, frames = x.shape[:2]
+        parts, start = [], 0
+        for (bands, stride), conv in zip(self.spec.segments, self.head):
+            weight = conv.weight[:, :, 0].permute(2, 1, 0).reshape(stride * self.outs, -1)
+            piece = functional.linear(x[:, :, start : start + bands], weight, conv.bias.repeat(stride))
+            parts.append(piece.reshape(batch, frames, bands * stride, self.outs))
+            start += bands
+        return torch.cat(parts, 2)
+
+
+def _two(x: Tensor, convs: nn.ModuleList, norms: nn.ModuleList) -> Tensor:
+    for conv, norm in zip(convs, norms):
+        x = functional.leaky_relu(norm(conv(functional.pad(x, (0, 0, 1, 0)))), SLOPE)
+    return x
+
+
+def _pointwise(x: Tensor, conv: nn.Conv2d) -> Tensor:
+    """A 1 x 1 convolution as the matrix product that it is in channels_last."""
+    return functional.linear(x.permute(0, 2, 3, 1), conv.weight[:, :, 0, 0], conv.bias).permute(0, 3, 1, 2)
+
+
+def _widen(x: Tensor, conv: nn.ConvTranspose2d) -> Tensor:
+    """Transposed convolution of kernel and stride 2 over bands, as a matrix product."""
+    batch, _, frames, bands = x.shape
+    cin, cout = conv.weight.shape[:2]
+    bias = None if conv.bias is None else conv.bias.repeat(2)
+    wide = functional.linear(x.permute(0, 2, 3, 1), conv.weight[:, :, 0].permute(2, 1, 0).reshape(-1, cin), bias)
+    return wide.reshape(batch, frames, 2 * bands, cout).permute(0, 3, 1, 2)
+
+
+@dataclass
+class Restored:
+    """What the network says, row `k` being about frame `k - L` of its input."""
+
+    gain: Tensor
+    """Stage 1's gain, `[batch, frame, bin]`, 0..1."""
+    stage1: Tensor
+    """Stage 1's spectrum S1, `[batch, frame, bin, 2]`."""
+    compressed1: Tensor
+    """S1, 0.3-power compressed and divided by the level, with its magnitude third: `[batch, frame, bin, 3]`."""
+    compressed2: Tensor | None
+    """Stage 2's spectrum Y2, 0.3-power compressed and divided by the level. None if stage 2 was left out."""
+    level: Tensor
+    """The running level of the frame that the row is about, `[batch, frame]`."""
+
+    @property
+    def stage2(self) -> Tensor:
+        """Stage 2's spectrum Y2, `[batch, frame, bin, 2]`."""
+        return decompress(self.compressed2 * self.level[..., None, None])
+
+
+class Dualstep(nn.Module):
+    """Stage 1 (gain) and stage 2 (multi-frame complex filter and an additive term)."""
+
+    def __init__(self, spec: Spec, folded: bool = False) -> None:
+        super().__init__()
+        self.spec = spec
+        self.stage1 = Stage(spec, cin=3, outs=1, folded=folded)
+        self.stage2 = Stage(spec, cin=6, outs=2 * spec.taps + 2, folded=folded)
+        with torch.no_grad():
+            for head in self.stage1.head:
+                head.weight.mul_(0.1)
+                head.bias.fill_(float(np.log(INITIAL_GAIN / (1.0 - INITIAL_GAIN))))
+            # Stage 2 begins as the identity: what it changes, it has learned to change.
+            for head in self.stage2.head:
+                head.weight.zero_()
+                head.bias.zero_()
+
+    def forward(self, spectrum: Tensor, stages: int = 2) -> Restored:
+        """`spectrum [batch, frame, bins, 2]` of the damaged input; with `stages` 1 only stage 1 runs."""
+        ahead = self.spec.lookahead_hops
+        level = running_level(spectrum, self.spec)
+        with torch.no_grad():
+            seen = features(spectrum, level)
+        gain = torch.sigmoid(self.stage1(seen)[..., 0])
+        here = delay(spectrum, ahead)
+        level = delay(level, ahead, first=level[:, :1])
+        stage1 = gain.unsqueeze(-1) * here
+        seen1 = features(stage1, level)
+        compressed1 = seen1.permute(0, 2, 3, 1)
+        if stages == 1:
+            return Restored(gain, stage1, compressed1, None, level)
+        with torch.no_grad():
+            seen = features(here, level)
+        out = self.stage2(torch.cat((seen, seen1), 1))
+        return Restored(gain, stage1, compressed1, self._second(out, stage1, level), level)
+
+    def _second(self, out: Tensor, stage1: Tensor, level: Tensor) -> Tensor:
+        """Stage 2's compressed spectrum from its head `[batch, frame, bin, 2 taps + 2]`."""
+        filtered = stage1
+        for tap in range(self.spec.taps):
+            t, past = out[..., 2 * tap : 2 * tap + 2], delay(stage1, tap)
+            real = t[..., 0] * past[..., 0] - t[..., 1] * past[..., 1]
+            imaginary = t[..., 0] * past[..., 1] + t[..., 1] * past[..., 0]
+            filtered = filtered + torch.stack((real, imaginary), -1)
+        return compress(filtered) / level[..., None, None] + out[..., -2:]
+
+
+def costs(spec: Spec) -> dict[str, tuple[int, int]]:
+    """Parameters (folded, as exported) and multiply-adds per frame, of each stage."""
+    found = {}
+    for name, cin, outs in (("stage1", 3, 1), ("stage2", 6, 2 * spec.taps + 2)):
+        c, bands, top = spec.widths, spec.bands, len(spec.widths) - 1
+        weights = macs = 0
+
+        def layer(size: int, bias: int, times: int) -> None:
+            nonlocal weights, macs
+            weights += size + bias
+            macs += size * times
+
+        for n, stride in spec.segments:
+            layer(c[0] * cin * stride, c[0], n)
+            layer(c[0] * outs * stride, outs, n)
+        weights += c[0] * bands
+        for level in range(top + 1):
+            before = c[max(level - 1, 0)]
+            for a in (before, c[level]):
+                layer(6 * a * c[level], c[level], bands >> level)
+        hidden = spec.squeeze * (bands >> top)
+        layer(c[top] * spec.squeeze, spec.squeeze + c[top], bands >> top)
+        layer(c[top] * spec.squeeze, 0, bands >> top)
+        layer(6 * hidden * hidden, 6 * hidden, 1)
+        for level in range(top):
+            layer(2 * c[level + 1] * c[level], c[level], bands >> (level + 1))
+            for a in (2 * c[level], c[level]):
+                layer(6 * a * c[level], c[level], bands >> level)
+        found[name] = (weights, macs)
+    return found
+
+
+def main() -> None:
+    """Prints the sizes and costs of the shipped configs."""
+    print(f"{'config':8} {'stage':8} {'parameters':>12} {'MAC/frame':>12} {'MMAC/s, mono':>13}")
+    for name in ("studio", "live"):
+        spec = Config.load(name).spec
+        for stage, (weights, macs) in costs(spec).items():
+            print(f"{name:8} {stage:8} {weights:12,} {macs:12,} {macs / spec.hop_s / 1e6:13.0f}")
+
+
+if __name__ == "__main__":
+    main()
