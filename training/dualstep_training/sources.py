@@ -1,0 +1,224 @@
+"""Catalogue of the clean material and the recorded noise, and the rule that assigns each recording to a split.
+
+Everything comes from package registries (Debian packages, unpacked and never installed; Python packages) or from a folder
+of recorded noise. A `Source` says where its files lie, what they are, who speaks or composed (the `group`, the unit of
+splitting) and which licence they carry. Nothing here decodes audio: see `data.py`.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import re
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+
+SPLITS = ("train", "valid", "test")
+
+#: Seed of the split. Changing it makes every published score incomparable.
+SPLIT_SEED = "dualstep-1"
+
+#: Shares of the groups that `split_of` sends to validation and test.
+VALID_SHARE = 0.06
+TEST_SHARE = 0.08
+
+AUDIO_SUFFIXES = {".ogg", ".opus", ".wav", ".flac", ".aiff", ".aif", ".mp3", ".g722"}
+
+
+@dataclass(frozen=True)
+class Source:
+    """One package (or folder) of recordings."""
+
+    #: Name in the index and the manifest.
+    name: str
+    #: `music`, `speech`, `drums`; recorded noise has `noise-<folder>`.
+    kind: str
+    #: Debian package that is unpacked; empty for a folder and for rendered scores.
+    package: str = ""
+    #: Shell patterns, relative to the unpacked package; a file is taken if one matches.
+    include: tuple[str, ...] = ("*",)
+    #: Shell patterns on the file name that are left out: held back for testing, noisy on purpose, or not what `kind` says.
+    exclude: tuple[str, ...] = ()
+    #: SPDX-like licence of the audio.
+    licence: str = ""
+    #: How the group (speaker, drum kit, track) is read from a path: see `group_of`.
+    group_by: str = "file"
+    #: Groups whose split is fixed by hand, because there are too few of them for chance. Pattern on the group -> split.
+    fixed_splits: dict[str, str] = field(default_factory=dict)
+    #: Sample rate of headerless files, Hz.
+    raw_rate_hz: int = 16_000
+
+
+_ASTERISK_LICENCE = "CC-BY-SA-3.0"
+
+#: In the order of building: what is quick comes first, so that a cache is useful after minutes.
+SOURCES: tuple[Source, ...] = (
+    *(
+        Source(
+            f"asterisk-{language}",
+            "speech",
+            package=f"asterisk-core-sounds-{language}-g722",
+            include=("*/sounds/*.g722",),
+            exclude=("beep*", "silence/*", "ascending-2tone*", "confbridge-*tone*"),
+            licence=_ASTERISK_LICENCE,
+            group_by="speaker",
+            # English and Spanish are one voice (Allison), so they share a group and a split.
+            fixed_splits={"Allison": "train", "June": "train", "IvrvoiceRU": "valid", "Carlo": "test"},
+        )
+        for language in ("en", "es", "fr", "ru", "it")
+    ),
+    Source(
+        "sonic-pi-samples",
+        "drums",
+        package="sonic-pi-samples",
+        include=tuple(f"*/samples/{prefix}_*" for prefix in ("bd", "drum", "sn", "perc", "tabla", "loop")),
+        # Held back for testing: loop_amen_full (and its cut loop_amen), loop_tabla. The printer and the industrial loop are noise.
+        exclude=("vinyl_*", "loop_amen*", "loop_tabla*", "loop_3d_printer*", "loop_industrial*", "loop_drone*", "perc_sw*"),
+        licence="CC0-1.0",
+        group_by="prefix",
+        fixed_splits={"sn": "valid"},
+    ),
+    Source(
+        "hydrogen-drumkits",
+        "drums",
+        package="hydrogen-drumkits",
+        include=("*/drumkits/*",),
+        exclude=("*The Black Pearl 1.0*", "*Gimme A Hand 1.0*"),
+        licence="GPL-2.0-or-later, CC-BY-SA-3.0, CC-BY-3.0, CC0-1.0 (per kit)",
+        group_by="folder",
+        fixed_splits={"ColomboAcousticDrumkit": "test", "Millo_MultiLayered2": "valid"},
+    ),
+    Source("supertux", "music", package="supertux-data", include=("*/music/*.ogg",), exclude=("leveldone*",),
+           licence="GPL-2.0-or-later, CC-BY-SA-3.0"),
+    Source("fillets-music", "music", package="fillets-ng-data", include=("*/music/*.ogg",), exclude=("*/sound/*",),
+           licence="GPL-2.0-or-later"),
+    Source("wesnoth", "music", package="wesnoth-1.16-music", include=("*/music/*.ogg",), exclude=("silence.ogg",),
+           licence="GPL-2.0-or-later, CC-BY-SA-4.0"),
+    Source("fillets-cs", "speech", package="fillets-ng-data-cs", include=("*/sound/*.ogg",), licence="GPL-2.0-or-later",
+           group_by="fillets"),
+    Source("hedgewars", "music", package="hedgewars-data", include=("*/Data/Music/*.ogg",), licence="GPL-2.0-only"),
+    Source("fillets-nl", "speech", package="fillets-ng-data-nl", include=("*/sound/*.ogg",), licence="GPL-2.0-or-later",
+           group_by="fillets", fixed_splits={"nl-v": "valid"}),
+    Source("naev", "music", package="naev-data", include=("*/snd/music/*.ogg",), exclude=("void_sensor*",),
+           licence="GPL-3.0-or-later, CC-BY-3.0, CC-BY-SA-3.0"),
+    Source("klettres", "speech", package="klettres-data", include=("*/klettres/*.ogg",), licence="GPL-2.0-or-later",
+           group_by="klettres", fixed_splits={"en_GB": "test", "de": "test", "fr": "valid"}),
+    Source("hedgewars-voices", "speech", package="hedgewars-data", include=("*/Sounds/voices/*.ogg",),
+           exclude=("*/Robot/*", "*/Singer/*", "Ooff*", "Jump*", "Ow?.ogg"), licence="GFDL-1.3", group_by="folder"),
+    Source("widelands", "music", package="widelands-data", include=("*/data/music/*.ogg",),
+           licence="GPL-2.0-or-later, CC-BY-SA-3.0"),
+    Source("singularity", "music", package="singularity-music", licence="CC-BY-SA-3.0"),
+    Source("warzone2100", "music", package="warzone2100-music", licence="GPL-2.0-or-later, CC-BY-SA-3.0"),
+    Source("colobot", "music", package="colobot-common-sounds", include=("*/music/*.ogg",), licence="GPL-3.0-or-later"),
+    Source("nexuiz", "music", package="nexuiz-music", licence="GPL-2.0-or-later"),
+    Source("unknown-horizons", "music", package="unknown-horizons", include=("*/music/*.ogg",),
+           licence="CC-BY-SA-3.0, GPL-2.0-or-later"),
+)
+
+#: Recorded noise with too few files for chance: file name pattern -> split; the first match counts.
+NOISE_FIXED_SPLITS: dict[str, str] = {
+    "vinyl2_*": "valid", "vinyl3_*": "test",
+    "hum1_*": "valid", "hum4_*": "test",
+    "static1_*": "valid", "static3_*": "test",
+    "machine1_*": "valid", "machine10_*": "test", "machine7_*": "test",
+    "rain1_*": "valid", "crowd1_*": "test",
+    "vinyl*": "train", "hum*": "train", "static*": "train", "machine*": "train",
+}
+_NOISE_LICENCES = {
+    "disc": "CC0-1.0; vinyl-effect: CC0-1.0 or Pixabay Content License", "everyday": "CC0-1.0, CC-BY, CC-BY-SA, Pixabay Content License",
+}
+
+
+def split_of(group: str, fixed: dict[str, str] | None = None) -> str:
+    """The split of a group: fixed by hand, else by a hash of its name, so that it never depends on what else is in the cache."""
+    for pattern, split in (fixed or {}).items():
+        if fnmatch.fnmatchcase(group.split("/")[-1], pattern):
+            return split
+    draw = int.from_bytes(hashlib.sha256(f"{SPLIT_SEED}:{group}".encode()).digest()[:8], "big") / 2**64
+    if draw < VALID_SHARE:
+        return "valid"
+    return "test" if draw < VALID_SHARE + TEST_SHARE else "train"
+
+
+def group_of(source: Source, path: str) -> str:
+    """The recording, speaker or kit that a file belongs to, as `<source>/<name>` (speakers that several sources share: the name)."""
+    parts, stem = Path(path).parts, Path(path).stem
+    if source.group_by == "folder":
+        return f"{source.name}/{parts[-2]}"
+    if source.group_by == "speaker":  # .../sounds/en_US_f_Allison/digits/1.g722
+        voice = next((part for part in parts if re.match(r"[a-z]{2}_[A-Z]{2}_[fm]_", part)), "unknown")
+        return "asterisk/" + voice.split("_")[-1]
+    if source.group_by == "prefix":
+        return f"{source.name}/{stem.split('_')[0]}"
+    if source.group_by == "klettres":  # .../klettres/<language>/{alpha,syllab}/a-1.ogg
+        return f"{source.name}/{parts[-3]}"
+    if source.group_by == "fillets":
+        # The file names carry the fish that speaks: "-m-" the small one, "-v-" the big one; the rest are minor parts.
+        language = parts[-2]
+        voice = re.search(r"(?:^|-)(m|v)-", stem)
+        return f"{source.name}/{language}-{voice.group(1) if voice else 'others'}"
+    return f"{source.name}/{stem}"
+
+
+def fetch(source: Source, work: Path) -> Path:
+    """Downloads and unpacks a source's package under `work`, unless it is there already. Returns the unpacked folder.
+
+    Raises:
+        RuntimeError: the package can't be fetched; the message quotes the tool.
+    """
+    target = work / "x" / source.package
+    done = work / "x" / f".{source.package}.done"
+    if done.exists():
+        return target
+    debs = work / "deb"
+    debs.mkdir(parents=True, exist_ok=True)
+    target.mkdir(parents=True, exist_ok=True)
+    found = sorted(debs.glob(f"{source.package}_*.deb"))
+    if not found:
+        _tool(["apt-get", "download", source.package], cwd=debs)
+        found = sorted(debs.glob(f"{source.package}_*.deb"))
+    _tool(["dpkg-deb", "-x", str(found[-1]), str(target)], cwd=debs)
+    done.touch()
+    return target
+
+
+def _tool(command: list[str], cwd: Path) -> None:
+    """Runs a command and turns its failure into a message that says what to do."""
+    try:
+        subprocess.run(command, cwd=cwd, check=True, capture_output=True, text=True)
+    except FileNotFoundError as error:
+        raise RuntimeError(f"`{command[0]}` isn't installed; the data comes from Debian packages, so run this on Debian or Ubuntu") from error
+    except subprocess.CalledProcessError as error:
+        raise RuntimeError(f"`{' '.join(command)}` failed: {error.stderr.strip()[-400:]}; check the network and `apt-get update`") from error
+
+
+def files_of(source: Source, folder: Path) -> list[str]:
+    """Paths relative to `folder` of the files that a source takes, sorted."""
+    taken = []
+    for path in sorted(folder.rglob("*")):
+        relative = path.relative_to(folder).as_posix()
+        if path.suffix.lower() not in AUDIO_SUFFIXES or not path.is_file():
+            continue
+        if not any(fnmatch.fnmatchcase(relative, pattern) for pattern in source.include):
+            continue
+        if any(fnmatch.fnmatchcase(relative, f"*/{pattern}") or fnmatch.fnmatchcase(relative, pattern) for pattern in source.exclude):
+            continue
+        taken.append(relative)
+    return taken
+
+
+def noise_sources(folder: Path) -> list[Source]:
+    """One source per sub-folder of recorded noise (`disc`, `everyday`, `hum`, ...).
+
+    Raises:
+        FileNotFoundError: the folder has no sub-folder with audio.
+    """
+    names = sorted(child.name for child in folder.iterdir() if child.is_dir()) if folder.is_dir() else []
+    if not names:
+        raise FileNotFoundError(f"no sub-folders in {folder}; expected one per kind of noise, such as disc/ and everyday/")
+    return [
+        Source(name=f"noise-{name}", kind=f"noise-{name}", include=(f"{name}/*",), fixed_splits=NOISE_FIXED_SPLITS,
+               licence=_NOISE_LICENCES.get(name, "CC0-1.0"))
+        for name in names
+    ]
