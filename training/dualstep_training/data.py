@@ -29,6 +29,9 @@ DRUM_SHARE = 0.08
 JITTER_SHARE = 0.35
 JITTER = 0.03
 
+#: A piece of music counts as no longer than this when pieces are drawn, s.
+MUSIC_CAP_S = 300.0
+
 #: Cross-fade where a recording is looped, s.
 LOOP_FADE_S = 0.05
 
@@ -158,7 +161,11 @@ class Cache:
             self._index_kind(kind)
 
     def _index_kind(self, kind: str) -> None:
-        """Sorts a kind's items into groups. A group is drawn by the root of its length, so that a long one doesn't drown the rest."""
+        """Sorts a kind's items into groups and weighs them.
+
+        A speaker, kit or noise is drawn by the root of its length, so that a long one doesn't drown the rest. Music is drawn
+        by length with a cap per recording: a group may be one game track or all scores of a composer.
+        """
         groups: dict[str, list[Item]] = {}
         for item in self.items:
             if item.kind == kind:
@@ -167,7 +174,7 @@ class Cache:
         self._groups[kind] = []
         for items in groups.values():
             lengths = np.array([item.length for item in items], dtype=np.float64)
-            weight = np.sqrt(lengths.sum())
+            weight = np.minimum(lengths, MUSIC_CAP_S * RATE_HZ).sum() if kind == "music" else np.sqrt(lengths.sum())
             if kind == "speech" and np.median([item.bandwidth_hz for item in items]) > 9000:
                 weight *= 1.5  # full-band voices are rarer than telephone prompts, and matter more
             weights.append(weight)
@@ -366,7 +373,7 @@ def main(arguments: list[str] | None = None) -> None:
     unknown = set(options.only) - set(known)
     if unknown:
         parser.error(f"no source named {', '.join(sorted(unknown))}; there are {', '.join(known)}")
-    work = options.work or options.out / "work"
+    work = (options.work or options.out / "work").resolve()
     writer = CacheWriter(options.out)
     with ProcessPoolExecutor(options.workers) as workers:
         if options.noise and (not options.only or "noise" in options.only):
@@ -375,6 +382,10 @@ def main(arguments: list[str] | None = None) -> None:
         for source in sources.SOURCES:
             if not options.only or source.name in options.only:
                 build_source(writer, source, sources.fetch(source, work), workers, options.hours)
+        if not options.only or "scores" in options.only:
+            from . import scores
+
+            build_source(writer, scores.SOURCE, scores.render_all(work, options.workers), workers, options.hours)
     print("hours in the cache:", hours_per_kind(writer))
 
 
