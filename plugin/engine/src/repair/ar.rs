@@ -1,0 +1,204 @@
+//! Autoregressive models: estimation and prediction errors.
+
+/// Share of white noise added to a block before its model is estimated (-90 dB): keeps the model of a pure tone or of band-limited audio finite.
+const WHITENING: f64 = 1e-9;
+
+/// Share of the block that the taper of each end takes.
+const TAPER: f64 = 0.125;
+
+/// A prediction-error filter `a`, `a[0] = 1`: `e[n] = sum_l a[l] x[n - l]`. Room for everything is made once.
+#[derive(Clone, Debug)]
+pub struct ArModel {
+    /// `order + 1` coefficients.
+    coefficients: Vec<f64>,
+    /// Autocorrelation of `coefficients` at lags `0..=order`.
+    correlation: Vec<f64>,
+    /// Autocorrelation of the tapered block, lags `0..=order`.
+    lags: Vec<f64>,
+    /// The recursion's previous coefficients.
+    previous: Vec<f64>,
+    /// Window over the block.
+    taper: Vec<f64>,
+    /// The tapered block.
+    block: Vec<f64>,
+}
+
+impl ArModel {
+    /// A model of order `order`, to be estimated from blocks of `block` samples. Until then it predicts 0.
+    #[must_use]
+    pub fn new(order: usize, block: usize) -> Self {
+        let edge = block as f64 * TAPER;
+        let taper = (0..block)
+            .map(|n| {
+                let from_end = (n as f64 + 0.5).min(block as f64 - n as f64 - 0.5);
+                (std::f64::consts::FRAC_PI_2 * (from_end / edge).min(1.0)).sin().powi(2)
+            })
+            .collect();
+        let mut model = Self {
+            coefficients: vec![0.0; order + 1],
+            correlation: vec![0.0; order + 1],
+            lags: vec![0.0; order + 1],
+            previous: vec![0.0; order + 1],
+            taper,
+            block: vec![0.0; block],
+        };
+        model.set(&[1.0]);
+        model
+    }
+
+    /// Order of the model.
+    #[must_use]
+    pub fn order(&self) -> usize {
+        self.coefficients.len() - 1
+    }
+
+    /// Prediction-error filter, `order + 1` coefficients, the first of which is 1.
+    #[must_use]
+    pub fn coefficients(&self) -> &[f64] {
+        &self.coefficients
+    }
+
+    /// `sum_l a[l] a[l + d]` for `d` in `0..=order`: the entries of the interpolator's normal matrix.
+    #[must_use]
+    pub fn correlation(&self) -> &[f64] {
+        &self.correlation
+    }
+
+    /// Takes known coefficients; those beyond `coefficients` are 0.
+    ///
+    /// # Panics
+    /// If there are more than `order + 1`.
+    pub fn set(&mut self, coefficients: &[f64]) {
+        self.coefficients.fill(0.0);
+        self.coefficients[..coefficients.len()].copy_from_slice(coefficients);
+        self.correlate();
+    }
+
+    /// Estimates the model from `signal` by the autocorrelation method (Levinson-Durbin): always stable.
+    ///
+    /// Returns whether there is anything to model: false for silence and for blocks that hold NaN or infinity; the model is then left as it was.
+    ///
+    /// # Panics
+    /// If `signal` hasn't the block's length.
+    pub fn estimate(&mut self, signal: &[f64]) -> bool {
+        let samples = self.block.len();
+        assert_eq!(signal.len(), samples, "a model is estimated from one block");
+        for ((out, x), w) in self.block.iter_mut().zip(signal).zip(&self.taper) {
+            *out = x * w;
+        }
+        for (lag, out) in self.lags.iter_mut().enumerate() {
+            *out = dot(&self.block[lag..], &self.block[..samples - lag]);
+        }
+        // The energy of a block of one sample at -300 dB: anything less is silence.
+        if !(self.lags[0] > 1e-30 && self.lags[0].is_finite()) {
+            return false;
+        }
+        self.lags[0] *= 1.0 + WHITENING;
+        let a = &mut self.coefficients;
+        a.fill(0.0);
+        a[0] = 1.0;
+        let mut error = self.lags[0];
+        for order in 1..self.lags.len() {
+            let mut sum = self.lags[order];
+            for l in 1..order {
+                sum += a[l] * self.lags[order - l];
+            }
+            let reflection = -sum / error;
+            // Rounding has eaten what was left to predict: the order so far is enough.
+            if !(reflection.abs() < 1.0) {
+                break;
+            }
+            self.previous.copy_from_slice(a);
+            for l in 1..order {
+                a[l] += reflection * self.previous[order - l];
+            }
+            a[order] = reflection;
+            error *= 1.0 - reflection * reflection;
+        }
+        self.correlate();
+        true
+    }
+
+    /// Prediction error from the past: writes `e[n]` for `n` in `from..from + out.len()`.
+    ///
+    /// # Panics
+    /// If `from` is less than the order or the range leaves `signal`.
+    pub fn forward_error(&self, signal: &[f64], from: usize, out: &mut [f64]) {
+        out.fill(0.0);
+        for (l, a) in self.coefficients.iter().enumerate() {
+            accumulate(out, *a, &signal[from - l..from - l + out.len()]);
+        }
+    }
+
+    /// Prediction error from the future: writes `sum_l a[l] x[n + l]` for `n` in `from..from + out.len()`.
+    ///
+    /// # Panics
+    /// If the range and `order` samples beyond leave `signal`.
+    pub fn backward_error(&self, signal: &[f64], from: usize, out: &mut [f64]) {
+        out.fill(0.0);
+        for (l, a) in self.coefficients.iter().enumerate() {
+            accumulate(out, *a, &signal[from + l..from + l + out.len()]);
+        }
+    }
+
+    fn correlate(&mut self) {
+        let a = &self.coefficients;
+        for (d, out) in self.correlation.iter_mut().enumerate() {
+            *out = dot(&a[d..], &a[..a.len() - d]);
+        }
+    }
+}
+
+/// `out += gain * x`.
+fn accumulate(out: &mut [f64], gain: f64, x: &[f64]) {
+    for (out, x) in out.iter_mut().zip(x) {
+        *out += gain * x;
+    }
+}
+
+/// Scalar product in a fixed order with eight running sums, so that it runs in vector registers.
+#[must_use]
+pub fn dot(x: &[f64], y: &[f64]) -> f64 {
+    let mut sums = [0.0; 8];
+    let (xs, ys) = (x.chunks_exact(8), y.chunks_exact(8));
+    let rest: f64 = xs.remainder().iter().zip(ys.remainder()).map(|(x, y)| x * y).sum();
+    for (x, y) in xs.zip(ys) {
+        for i in 0..8 {
+            sums[i] += x[i] * y[i];
+        }
+    }
+    sums.iter().sum::<f64>() + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_known_coefficients() {
+        let known = [1.0, -1.6, 0.9];
+        let mut seed = 7u32;
+        let mut x = vec![0.0f64; 40_000];
+        for n in 2..x.len() {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            x[n] = f64::from(seed >> 8) / 8_388_608.0 - 1.0 - known[1] * x[n - 1] - known[2] * x[n - 2];
+        }
+        let mut model = ArModel::new(4, x.len());
+        assert!(model.estimate(&x));
+        for (l, a) in model.coefficients().iter().enumerate() {
+            let expected = known.get(l).copied().unwrap_or(0.0);
+            assert!((a - expected).abs() < 0.03, "{l}: {a}");
+        }
+    }
+
+    #[test]
+    fn refuses_silence_and_garbage() {
+        let mut model = ArModel::new(8, 64);
+        assert!(!model.estimate(&[0.0; 64]));
+        assert!(!model.estimate(&[f64::NAN; 64]));
+        assert!(!model.estimate(&[f64::INFINITY; 64]));
+        assert!(model.coefficients().iter().all(|a| a.is_finite()));
+        assert!(model.estimate(&[1.0; 64]));
+        assert!(model.coefficients().iter().all(|a| a.is_finite()));
+    }
+}

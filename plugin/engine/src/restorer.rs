@@ -1,0 +1,285 @@
+//! Hop in, hop out: the whole restoration on one thread.
+//!
+//! Hop `k` completes frame `k` of the repaired stream. The networks answer with what they know of frame `k - lookahead_hops`; the controls that were in
+//! force at its middle, those of the hop before it, decide how much of that is done; and its synthesis completes one hop of output.
+
+mod blend;
+
+use crate::repair::ClickRepair;
+use crate::stft::{Stft, StftChannel};
+use crate::unet::{RestoredFrame, TwoStage};
+use crate::{Controls, Geometry, Model, SpecError};
+use blend::{Energies, Word};
+use realfft::num_complex::Complex32;
+
+/// Samples below this magnitude in all channels are silence (-120 dBFS).
+pub const SILENCE: f32 = 1e-6;
+
+/// Silence or idle hops of this length send the networks to rest.
+pub const REST_AFTER_S: f64 = 0.5;
+
+/// Input beyond this magnitude is clamped (+80 dBFS): it is no audio, and would blind the running level for seconds.
+pub const LOUDEST: f32 = 1e4;
+
+/// Input below this magnitude is 0 (-300 dBFS, far below the last bit of any converter): its square would be subnormal.
+pub const FAINTEST: f32 = 1e-15;
+
+/// Position of a frame that doesn't exist.
+const NO_FRAME: u64 = u64::MAX;
+
+/// What happened while one hop was restored, for meters. Levels in dB.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct HopReport {
+    /// Clicks repaired.
+    pub clicks: u32,
+    /// Energy that stage 1 took away, as the ratio of its input to its output in dB, at the strength in force; 0 or more.
+    pub removed_db: f32,
+    /// Size of stage 2's change relative to stage 1's output in dB, at the strength in force; `f32::NEG_INFINITY` is never reported, -120 is the least.
+    pub restored_db: f32,
+    /// Whether the networks ran, or rested because of silence or bypass.
+    pub active: bool,
+}
+
+/// Single-threaded, deterministic restoration: the same hops and controls give the same bits.
+#[derive(Debug)]
+pub struct Restorer {
+    geometry: Geometry,
+    channels: usize,
+    /// Bins of the networks, whether the rate has them or not.
+    network_bins: usize,
+    /// Bins in the networks' top band: the bins above take their mean gain.
+    top_band: usize,
+    repairs: Vec<ClickRepair>,
+    stft: Stft,
+    states: Vec<StftChannel>,
+    networks: TwoStage,
+    /// What goes into the networks, `[channel][bin]`.
+    input: Vec<Complex32>,
+    /// What comes out of them.
+    frame: RestoredFrame,
+    /// The spectra of the last `lookahead_hops + 1` frames: `[frame][channel][bin]`, all bins.
+    spectra: Vec<Vec<Complex32>>,
+    /// Positions of the last `lookahead_hops + 1` frames that the networks saw.
+    fed: Vec<u64>,
+    /// Controls of the last `lookahead_hops + 2` hops.
+    controls: Vec<Controls>,
+    /// Frame to synthesise, all bins of one channel.
+    output: Vec<Complex32>,
+    /// Index of the next hop.
+    position: u64,
+    /// Hops of silence or idleness in a row, up to `rest_after`.
+    quiet: usize,
+    /// Hops of silence or idleness after which the networks rest.
+    rest_after: usize,
+}
+
+impl Restorer {
+    /// A restorer at the start of a stream of `channels` channels (1 or 2).
+    ///
+    /// # Errors
+    /// If the sample rate isn't supported.
+    pub fn new(model: &Model, sample_rate_hz: f64, channels: usize) -> Result<Self, SpecError> {
+        let spec = model.spec();
+        let geometry = spec.geometry(sample_rate_hz)?;
+        let frames = geometry.lookahead_hops + 1;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "half a second in hops")]
+        let rest_after = (REST_AFTER_S * sample_rate_hz / geometry.hop as f64).ceil() as usize;
+        let seen = vec![Complex32::default(); channels * spec.bins];
+        Ok(Self {
+            channels,
+            network_bins: spec.bins,
+            top_band: spec.segments.last().map_or(1, |[_, stride]| *stride),
+            repairs: (0..channels).map(|_| ClickRepair::new(&geometry, sample_rate_hz)).collect(),
+            stft: Stft::new(&geometry),
+            states: (0..channels).map(|_| StftChannel::new(&geometry)).collect(),
+            networks: TwoStage::new(model, channels),
+            frame: RestoredFrame {
+                dry: seen.clone(),
+                gain: vec![1.0; seen.len()],
+                restored: seen.clone(),
+            },
+            input: seen,
+            spectra: vec![vec![Complex32::default(); channels * geometry.spectrum_bins]; frames],
+            fed: vec![NO_FRAME; frames],
+            controls: vec![Controls::default(); frames + 1],
+            output: vec![Complex32::default(); geometry.spectrum_bins],
+            position: 0,
+            quiet: 0,
+            rest_after,
+            geometry,
+        })
+    }
+
+    /// Geometry at this sample rate.
+    #[must_use]
+    pub fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+
+    /// Restores one hop in place. `audio` is planar: `[channel][sample]`, `channels * hop` samples. What comes out is the stream that went in,
+    /// [`crate::latency::restorer_delay`] samples ago.
+    ///
+    /// # Panics
+    /// If `audio` doesn't hold `channels * hop` samples.
+    ///
+    /// # Real-time
+    /// No allocation, lock or system call.
+    pub fn process(&mut self, audio: &mut [f32], controls: &Controls) -> HopReport {
+        self.advance(audio, controls, true)
+    }
+
+    /// Takes a hop without running the networks, when its result would come too late anyway. Gains of its frame are one; the stream keeps its position.
+    ///
+    /// With look-ahead, the frame that is answered in this hop and the one that begins with it both go untouched.
+    ///
+    /// # Panics
+    /// If `audio` doesn't hold `channels * hop` samples.
+    ///
+    /// # Real-time
+    /// No allocation, lock or system call.
+    pub fn skip(&mut self, audio: &mut [f32], controls: &Controls) -> HopReport {
+        self.advance(audio, controls, false)
+    }
+
+    /// Back to the start of a stream.
+    pub fn reset(&mut self) {
+        self.repairs.iter_mut().for_each(ClickRepair::reset);
+        self.states.iter_mut().for_each(StftChannel::reset);
+        self.spectra.iter_mut().for_each(|s| s.fill(Complex32::default()));
+        self.controls.fill(Controls::default());
+        self.position = 0;
+        self.quiet = 0;
+        self.forget();
+    }
+
+    /// Networks at the start of a stream.
+    fn forget(&mut self) {
+        self.networks.reset();
+        self.fed.fill(NO_FRAME);
+    }
+
+    fn advance(&mut self, audio: &mut [f32], controls: &Controls, run: bool) -> HopReport {
+        assert_eq!(audio.len(), self.channels * self.geometry.hop, "one hop per channel goes in");
+        sanitise(audio);
+        let rest = self.rests(audio, controls);
+        let decisive = self.remember(controls);
+        let mut report = HopReport {
+            restored_db: -120.0,
+            ..HopReport::default()
+        };
+
+        let frames = self.spectra.len() as u64;
+        #[expect(clippy::cast_possible_truncation, reason = "less than the number of frames")]
+        let slot = (self.position % frames) as usize;
+        let bins = self.geometry.spectrum_bins;
+        let declick = if rest { 0.0 } else { controls.declick };
+        for (channel, audio) in audio.chunks_exact_mut(self.geometry.hop).enumerate() {
+            report.clicks += self.repairs[channel].process(audio, declick);
+            let spectrum = &mut self.spectra[slot][channel * bins..][..bins];
+            self.stft.analyse(&mut self.states[channel], audio, spectrum);
+        }
+
+        report.active = run && !rest;
+        let known = report.active && self.ask(slot, decisive.linked);
+
+        // The slot after the newest holds the oldest frame, the one to synthesise; with no look-ahead that is the newest.
+        let oldest = (slot + 1) % self.spectra.len();
+        let mut energies = Energies::default();
+        let mut sound = true;
+        for (channel, audio) in audio.chunks_exact_mut(self.geometry.hop).enumerate() {
+            self.output.copy_from_slice(&self.spectra[oldest][channel * bins..][..bins]);
+            if known {
+                let all = channel * self.network_bins;
+                let present = self.geometry.network_bins;
+                let gain = &self.frame.gain[all..][..present];
+                let top = self.network_bins - self.top_band.min(self.network_bins);
+                let word = Word {
+                    gain,
+                    restored: &self.frame.restored[all..][..present],
+                    above: mean(gain.get(top..).unwrap_or_default()),
+                };
+                sound &= blend::blend(&mut self.output, &word, &decisive, &mut energies);
+            }
+            self.stft.synthesise(&mut self.states[channel], &mut self.output, audio);
+            finite(audio);
+        }
+        if known {
+            report.removed_db = energies.removed_db();
+            report.restored_db = energies.restored_db();
+        }
+        if !sound {
+            // Whatever the networks carry may be spoilt for good: they start anew.
+            self.forget();
+        }
+        self.position += 1;
+        report
+    }
+
+    /// Keeps count of silent and idle hops; true while the networks rest. They are reset once, when the rest begins.
+    fn rests(&mut self, audio: &[f32], controls: &Controls) -> bool {
+        let quiet = controls.idle || audio.iter().all(|x| x.abs() < SILENCE);
+        if !quiet {
+            self.quiet = 0;
+            return false;
+        }
+        if self.quiet < self.rest_after {
+            self.quiet += 1;
+            if self.quiet == self.rest_after {
+                self.forget();
+            }
+        }
+        self.quiet == self.rest_after
+    }
+
+    /// Stores the controls of the newest hop and returns those for the frame to synthesise, `lookahead_hops` behind: of the hop before it, in whose middle
+    /// the frame's centre is (see ARCHITECTURE.md). The first frame has no hop before it.
+    fn remember(&mut self, controls: &Controls) -> Controls {
+        if self.position == 0 {
+            self.controls.fill(*controls);
+        }
+        self.controls.rotate_left(1);
+        if let Some(newest) = self.controls.last_mut() {
+            *newest = *controls;
+        }
+        self.controls[0]
+    }
+
+    /// Runs the networks on the newest frame. Returns whether `self.frame` then holds what they know of the frame to synthesise: after a start or a skip
+    /// they may speak of another.
+    fn ask(&mut self, slot: usize, linked: bool) -> bool {
+        let present = self.geometry.network_bins;
+        let spectra = self.spectra[slot].chunks_exact(self.geometry.spectrum_bins);
+        for (input, spectrum) in self.input.chunks_exact_mut(self.network_bins).zip(spectra) {
+            input[..present].copy_from_slice(&spectrum[..present]);
+        }
+        self.networks.step(&self.input, linked, &mut self.frame);
+        self.fed.rotate_left(1);
+        if let Some(newest) = self.fed.last_mut() {
+            *newest = self.position;
+        }
+        let oldest = self.fed[0];
+        oldest != NO_FRAME && oldest + self.geometry.lookahead_hops as u64 == self.position
+    }
+}
+
+/// Mean; 1 for none.
+fn mean(x: &[f32]) -> f32 {
+    if x.is_empty() { 1.0 } else { x.iter().sum::<f32>() / x.len() as f32 }
+}
+
+/// Replaces what isn't audio: NaN, infinity and the faintest values by 0, absurd ones by the loudest.
+fn sanitise(audio: &mut [f32]) {
+    for x in audio {
+        let size = x.abs();
+        *x = if size >= FAINTEST && size < f32::INFINITY { x.clamp(-LOUDEST, LOUDEST) } else { 0.0 };
+    }
+}
+
+/// Replaces what mustn't leave by 0: NaN, infinity and subnormal numbers.
+fn finite(audio: &mut [f32]) {
+    for x in audio {
+        if !x.is_normal() {
+            *x = 0.0;
+        }
+    }
+}
