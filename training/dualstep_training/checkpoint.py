@@ -1,0 +1,122 @@
+"""What a training run keeps on disk, written atomically: a run that is cut off loses minutes, not hours."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from .config import ConfigError, Spec
+from .export import folded_network, read
+from .model import Dualstep
+
+NAME = "checkpoint.pt"
+
+
+@dataclass
+class Checkpoint:
+    """The whole state of a run."""
+
+    spec: dict[str, object]
+    """As in a weights file: which network this is."""
+    weights: dict[str, Tensor]
+    """The network as the optimiser sees it."""
+    average: dict[str, Tensor]
+    """The averaged network: what is validated and exported."""
+    data: str = "none"
+    """Short hash of the data manifest."""
+    hours: float = 0.0
+    """Audio trained on so far, over all stages."""
+    step: int = 0
+    """Steps so far, over all stages."""
+    phase: dict[str, object] = field(default_factory=dict)
+    """Stage being trained, its elapsed seconds and steps, optimiser, data position, random state, skipped steps."""
+
+    def save(self, run: Path) -> None:
+        """Writes the run's checkpoint; a reader sees the old one or the new one, never a part."""
+        run.mkdir(parents=True, exist_ok=True)
+        part = run / (NAME + ".part")
+        torch.save(self.__dict__, part)
+        os.replace(part, run / NAME)
+
+    @classmethod
+    def load(cls, run: Path, device: str | torch.device = "cpu") -> Checkpoint:
+        """Reads the checkpoint of a run's folder, or the file itself. Raises `FileNotFoundError` if there is none."""
+        path = run / NAME if run.is_dir() else run
+        if not path.exists():
+            raise FileNotFoundError(f"no checkpoint at {path}")
+        return cls(**torch.load(path, map_location=device))
+
+    def network(self) -> Dualstep:
+        """The averaged network, in evaluation mode."""
+        net = Dualstep(Spec.from_metadata(self.spec))
+        net.load_state_dict(self.average)
+        return net.eval()
+
+
+def manifest_hash(cache: Path) -> str:
+    """Short hash of a data cache's manifest: what a weights file says about its data."""
+    return hashlib.sha256((cache / "manifest.json").read_bytes()).hexdigest()[:16]
+
+
+def initialise(net: Dualstep, weights: Path, calibrate_with: Tensor) -> float:
+    """Starts `net` from a checkpoint or an exported file of the same widths, whatever the hop.
+
+    An exported file has no batch norms left: their statistics are measured on `calibrate_with`, a spectrum
+    `[batch, frame, bins, 2]`, such that the network still does the same. Returns the hours of audio behind the weights.
+    Raises `ConfigError` if the networks differ in more than their geometry in time.
+    """
+    if weights.suffix != ".safetensors":
+        saved = Checkpoint.load(weights)
+        _check_widths(net.spec, saved.spec)
+        net.load_state_dict(saved.average)
+        return saved.hours
+    tensors, fields = read(weights)
+    _check_widths(net.spec, fields)
+    folded = folded_network(net.spec, tensors)
+    own = net.state_dict()
+    for name, value in folded.state_dict().items():
+        if name in own:
+            own[name] = value
+    net.load_state_dict(own)
+    _unfold(net, tensors, calibrate_with)
+    return float(fields.get("hours", 0.0))
+
+
+def _check_widths(spec: Spec, fields: dict[str, object]) -> None:
+    for key in ("bins", "segments", "widths", "squeeze", "taps"):
+        have = _tupled(fields[key])
+        if have != getattr(spec, key):
+            raise ConfigError(f"the weights have {key} {have}, {spec.name} asks for {getattr(spec, key)}")
+
+
+def _tupled(value: object) -> object:
+    """Lists of JSON as the tuples of a `Spec`."""
+    return tuple(_tupled(v) for v in value) if isinstance(value, (list, tuple)) else value
+
+
+def _unfold(net: Dualstep, tensors: dict[str, Tensor], spectrum: Tensor) -> None:
+    """Gives each batch norm the bias that was folded away, and measured statistics that leave the function alone."""
+
+    def measure(norm: nn.BatchNorm2d, inputs: tuple[Tensor]) -> None:
+        (x,) = inputs
+        norm.running_mean.copy_(x.mean((0, 2, 3)))
+        norm.running_var.copy_(x.var((0, 2, 3), unbiased=False))
+        norm.weight.copy_(torch.sqrt(norm.running_var + norm.eps))
+        norm.bias.copy_(norm.folded_bias + norm.running_mean)
+
+    hooks = []
+    for name, module in net.named_modules():
+        if isinstance(module, nn.BatchNorm2d):
+            source = name.replace("_norm", "") + (".0" if name.endswith("stem_norm") else "") + ".bias"
+            # All segments of the stem share one norm, so their folded biases are equal.
+            module.folded_bias = tensors[source]
+            hooks.append(module.register_forward_pre_hook(measure))
+    with torch.no_grad():
+        net.eval()(spectrum)
+    for hook in hooks:
+        hook.remove()

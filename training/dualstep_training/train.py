@@ -1,0 +1,366 @@
+"""Trains a network: stage 1, then stage 2 behind the frozen stage 1, then both together at a low rate.
+
+    python -m dualstep_training.train --config studio --cache CACHE --run runs/studio --stage 1 --minutes 60
+
+A run is a folder: `checkpoint.pt`, `train.csv`, `validation.csv`, `curves.png`. `--resume` goes on exactly where the last
+checkpoint was taken; with another `--stage` it starts that phase from the averaged weights of the one before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import csv
+import dataclasses
+import math
+import os
+import sys
+import time
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from . import curves, validate
+from .checkpoint import Checkpoint, initialise, manifest_hash
+from .config import Config, ConfigError
+from .feed import Clips, Feed
+from .loss import Loss, run
+from .model import Dualstep
+from .stft import Stft
+
+CHECKPOINT_S = 180.0
+PLAIN_LINE_S = 30.0
+LAST_RATE = 0.02
+"""The learning rate at the end of the budget, relative to the highest."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What one call of the trainer is to do."""
+
+    run: Path
+    stage: str
+    """"1", "2" or "both"."""
+    minutes: float
+    """Budget of this stage's phase, over all its resumed calls."""
+    steps: int | None = None
+    """A budget in steps instead: what tests use, since time isn't repeatable."""
+    validate_minutes: float = 10.0
+    freeze_norm: bool = False
+    """Keeps the batch norms' statistics and trains as if folded: for low rates."""
+
+
+class Trainer:
+    """One phase of a run. Everything that decides the next step is in its checkpoint."""
+
+    def __init__(self, config: Config, options: Options, feed: Feed, items: list[validate.Item], device: str, data: str):
+        self.config, self.options, self.feed, self.items, self.device = config, options, feed, items, device
+        self.data = data
+        self.net = Dualstep(config.spec).to(device).to(memory_format=torch.channels_last)
+        self.average = copy.deepcopy(self.net).eval()
+        self.stft = Stft(config.spec, validate.RATE_HZ, device)
+        self.loss = Loss(config.spec, device=device)
+        self.hours, self.step = 0.0, 0
+        self.phase_steps, self.skipped, self.elapsed_s = 0, 0, 0.0
+        self._begin_phase()
+
+    def _begin_phase(self) -> None:
+        recipe, stage = self.config.recipe, self.options.stage
+        self.net.stage1.requires_grad_(stage != "2")
+        self.net.stage2.requires_grad_(stage != "1")
+        trained = [p for p in self.net.parameters() if p.requires_grad]
+        plain = [p for p in trained if p.dim() < 2]
+        decayed = [p for p in trained if p.dim() >= 2]
+        groups = [{"params": decayed, "weight_decay": recipe.decay}, {"params": plain, "weight_decay": 0.0}]
+        self.rate = recipe.joint_rate if stage == "both" else recipe.rate
+        self.optimiser = torch.optim.AdamW(groups, lr=self.rate)
+        self._trained = trained
+
+    def start_from(self, weights: Path) -> None:
+        """Takes the weights of another run or of an exported file."""
+        state = self.feed.state
+        spectrum = self._spectra(self.feed.take())[0]
+        self.feed.load_state(state)
+        self.hours = initialise(self.net, weights, spectrum)
+        self.average.load_state_dict(self.net.state_dict())
+
+    def resume(self) -> None:
+        """Goes on from the run's checkpoint: exactly, or into another stage's phase."""
+        saved = Checkpoint.load(self.options.run, self.device)
+        if saved.spec != self.config.spec.metadata():
+            raise ConfigError(f"{self.options.run} holds a run of another spec; give another --run")
+        self.hours, self.step = saved.hours, saved.step
+        phase = saved.phase
+        self.feed.load_state(phase["feed"])
+        for name in ("train.csv", "validation.csv"):
+            curves.truncate(self.options.run / name, self.step)
+        self.average.load_state_dict(saved.average)
+        if phase["stage"] != self.options.stage:
+            self.net.load_state_dict(saved.average)
+            return
+        self.net.load_state_dict(saved.weights)
+        self.optimiser.load_state_dict(phase["optimiser"])
+        self.phase_steps, self.skipped, self.elapsed_s = phase["steps"], phase["skipped"], phase["elapsed_s"]
+        torch.set_rng_state(phase["random"].cpu())
+
+    def save(self) -> None:
+        """Writes the checkpoint and the curves."""
+        phase = {
+            "stage": self.options.stage,
+            "feed": self.feed.state,
+            "optimiser": self.optimiser.state_dict(),
+            "steps": self.phase_steps,
+            "skipped": self.skipped,
+            "elapsed_s": self.elapsed_s,
+            "random": torch.get_rng_state(),
+        }
+        weights, average = self.net.state_dict(), self.average.state_dict()
+        spec = self.config.spec.metadata()
+        Checkpoint(spec, weights, average, self.data, self.hours, self.step, phase).save(self.options.run)
+
+    def progress(self) -> float:
+        """Share of the phase's budget that is used up."""
+        if self.options.steps is not None:
+            return self.phase_steps / self.options.steps
+        return self.elapsed_s / (60.0 * self.options.minutes)
+
+    def _set_rate(self) -> None:
+        warm = min(1.0, (self.phase_steps + 1) / max(self.config.recipe.warmup_steps, 1))
+        cosine = 0.5 * (1 + math.cos(math.pi * min(self.progress(), 1.0)))
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.rate * warm * (LAST_RATE + (1 - LAST_RATE) * cosine)
+
+    def _mode(self) -> None:
+        self.net.train()
+        if self.options.stage == "2":
+            self.net.stage1.eval()
+        if self.options.freeze_norm:
+            for module in self.net.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
+
+    def _spectra(self, clips: Clips) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        parts = (clips.noisy, clips.worn, clips.clean)
+        return tuple(self.stft.network(self.stft.forward(p.to(self.device))) for p in parts)
+
+    def train_step(self) -> dict[str, float]:
+        """One step on the next batch; returns the parts of the loss. A step that isn't finite changes nothing."""
+        self._mode()
+        self._set_rate()
+        clips = self.feed.take()
+        noisy, worn, clean = self._spectra(clips)
+        parts = self.loss(run(self.net, noisy, self.options.stage), noisy, worn, clean, self.options.stage)
+        self.optimiser.zero_grad(set_to_none=True)
+        parts["total"].backward()
+        norm = nn.utils.clip_grad_norm_(self._trained, self.config.recipe.clip)
+        values = {name: float(value.detach()) for name, value in parts.items()}
+        if math.isfinite(values["total"]) and math.isfinite(float(norm)):
+            self.optimiser.step()
+            self._update_average()
+        else:
+            self.skipped += 1
+            self._mend_statistics()
+        self.step += 1
+        self.phase_steps += 1
+        self.hours += clips.noisy.numel() / validate.RATE_HZ / 3600
+        return {**values, "norm": float(norm)}
+
+    def _mend_statistics(self) -> None:
+        """Takes back what a step that wasn't finite put into the batch norms' statistics."""
+        with torch.no_grad():
+            for mean, now in zip(self.average.buffers(), self.net.buffers()):
+                if not torch.isfinite(now).all():
+                    now.copy_(mean)
+
+    def _update_average(self) -> None:
+        keep = min(self.config.recipe.average, (1 + self.phase_steps) / (10 + self.phase_steps))
+        with torch.no_grad():
+            for mean, now in zip(self.average.state_dict().values(), self.net.state_dict().values()):
+                if mean.is_floating_point():
+                    mean.lerp_(now, 1 - keep)
+                else:
+                    mean.copy_(now)
+
+    def validate(self) -> dict[str, float]:
+        """Scores the averaged network on the fixed set, and writes it down."""
+        if not self.items:
+            return {}
+        table = validate.score(self.average, self.items)
+        validate.append(self.options.run / "validation.csv", self.step, self.hours, table)
+        curves.plot(self.options.run)
+        return validate.summary(table)
+
+    def train(self, log: Log) -> None:
+        """Trains until the budget is used up, with checkpoints and validation in between."""
+        last = saved = time.monotonic()
+        validated = self.elapsed_s
+        while self.progress() < 1.0:
+            started, fed = time.perf_counter(), self.feed.spent_s
+            values = self.train_step()
+            log.step(self, values, time.perf_counter() - started, self.feed.spent_s - fed)
+            if self.options.steps is None and self.elapsed_s - validated > 60 * self.options.validate_minutes:
+                validated = self.elapsed_s
+                log.say(f"validation at {self.hours:.2f} h: {_listed(self.validate())}")
+            now = time.monotonic()
+            self.elapsed_s += now - last
+            last = now
+            if now - saved > CHECKPOINT_S:
+                self.save()
+                saved = now
+        self.save()
+        log.say(f"validation at {self.hours:.2f} h: {_listed(self.validate())}")
+        log.say(f"done: {self.phase_steps} steps, {self.hours:.2f} h of audio in all, {self.skipped} steps skipped")
+
+
+class Log:
+    """Progress: one line that renews itself on a terminal, a plain line now and then elsewhere, and `train.csv`."""
+
+    EVERY = 10
+    """Steps per row of the CSV."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._terminal = sys.stdout.isatty()
+        self._said = 0.0
+        self._sums: dict[str, float] = {}
+        self._count = 0
+        self._took = self._fed = 0.0
+
+    def say(self, text: str) -> None:
+        """A line of its own."""
+        print(f"{chr(13) if self._terminal else ''}{time.strftime('%H:%M:%S')} {text}", flush=True)
+
+    def step(self, trainer: Trainer, values: dict[str, float], took_s: float, fed_s: float) -> None:
+        """Notes a step; says something if it is time to."""
+        for name, value in values.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value
+        self._count += 1
+        self._took, self._fed = self._took + took_s, self._fed + fed_s
+        means = {name: value / self._count for name, value in self._sums.items()}
+        due = time.monotonic() - self._said > (1.0 if self._terminal else PLAIN_LINE_S)
+        if due:
+            self._said = time.monotonic()
+            recipe = trainer.config.recipe
+            audio = recipe.batch * recipe.seconds * self._count / self._took
+            line = (
+                f"{100 * trainer.progress():5.1f} %  step {trainer.step}  {trainer.hours:.3f} h  {_listed(means)}  "
+                f"rate {trainer.optimiser.param_groups[0]['lr']:.1e}  step {self._took / self._count:.2f} s of which data "
+                f"{100 * self._fed / self._took:.0f} %  {audio:.1f} audio-s/s  skipped {trainer.skipped}"
+            )
+            if self._terminal:
+                print(f"\r{line}", end="", flush=True)
+            else:
+                self.say(line)
+        if self._count >= self.EVERY:
+            self._write(trainer, means)
+            self._sums, self._count, self._took, self._fed = {}, 0, 0.0, 0.0
+
+    def _write(self, trainer: Trainer, means: dict[str, float]) -> None:
+        fields = ("total", "spectrum1", "ratio1", "spectrum2", "ratio2", "norm")
+        new = not self.path.exists()
+        with self.path.open("a", newline="") as file:
+            writer = csv.writer(file)
+            if new:
+                names = ("loss", *fields[1:])
+                writer.writerow(("step", "hours", "stage", "rate", "skipped", *names))
+            rate = trainer.optimiser.param_groups[0]["lr"]
+            values = (f"{means[f]:.6f}" if f in means else "" for f in fields)
+            writer.writerow(
+                (trainer.step, f"{trainer.hours:.5f}", trainer.options.stage, f"{rate:.3e}", trainer.skipped, *values)
+            )
+
+
+def _listed(values: dict[str, float]) -> str:
+    return "  ".join(f"{name} {value:.3f}" for name, value in values.items())
+
+
+def fixed_items(cache_path: Path, count: int, seconds: float, device: str) -> list[validate.Item]:
+    """The fixed validation set; kinds that the cache has no material for are left out."""
+    from .data import Cache
+    from .degrade import fixed_set
+
+    cache = Cache(cache_path, "valid")
+    items = []
+    for kind in validate.KINDS:
+        batch = fixed_set(cache, kind, count, seconds, seed=7)
+        items.append(validate.Item(kind, *(c.to(device) for c in (batch.noisy, batch.worn, batch.clean))))
+    return items
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description="Trains one of the networks.")
+    parser.add_argument("--config", required=True, help="name in configs/, or a path")
+    parser.add_argument("--cache", type=Path, required=True, help="data cache, see dualstep_training.data")
+    parser.add_argument("--run", type=Path, required=True, help="folder for checkpoints and curves")
+    parser.add_argument("--stage", choices=("1", "2", "both"), required=True)
+    parser.add_argument("--minutes", type=float, required=True, help="budget of this stage, over all resumed calls")
+    parser.add_argument("--steps", type=int, help="budget in steps instead of minutes")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--resume", action="store_true", help="go on from the run's checkpoint")
+    parser.add_argument("--init", type=Path, help="start from a weights file, a checkpoint or another run")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="CPU threads")
+    parser.add_argument("--batch", type=int, help="clips per step")
+    parser.add_argument("--seconds", type=float, help="length of a clip")
+    parser.add_argument("--rate", type=float, help="highest learning rate")
+    parser.add_argument("--freeze-norm", action="store_true", help="keep the batch norms' statistics")
+    parser.add_argument("--prefetch", type=int, default=0, help="batches made ahead by a thread (0: none)")
+    parser.add_argument("--validate-minutes", type=float, default=10.0)
+    parser.add_argument("--validate-count", type=int, default=4, help="clips per kind of the fixed set; 0 for none")
+    parser.add_argument("--validate-seconds", type=float, default=5.0)
+    parser.add_argument("--seed", type=int, default=1)
+    return parser.parse_args(argv)
+
+
+def build(args: argparse.Namespace) -> Trainer:
+    """The trainer that the command line asks for, weights loaded."""
+    from .data import Cache
+    from .degrade import Degrader
+
+    config = Config.load(args.config)
+    changes = {k: getattr(args, k) for k in ("batch", "seconds", "rate") if getattr(args, k) is not None}
+    if args.rate is not None:
+        changes["joint_rate"] = args.rate
+    config = dataclasses.replace(config, recipe=dataclasses.replace(config.recipe, **changes))
+    if not args.resume and (args.run / "checkpoint.pt").exists():
+        raise ConfigError(f"{args.run} already holds a run: give --resume or another --run")
+    args.run.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(args.seed)
+    items = []
+    if args.validate_count:
+        items = fixed_items(args.cache, args.validate_count, args.validate_seconds, args.device)
+    degrader = Degrader(Cache(args.cache, "train"), device=args.device, seed=args.seed, sample_rate=validate.RATE_HZ)
+    feed = Feed(degrader, config.recipe.batch, config.recipe.seconds, args.prefetch)
+    options = Options(args.run, args.stage, args.minutes, args.steps, args.validate_minutes, args.freeze_norm)
+    trainer = Trainer(config, options, feed, items, args.device, manifest_hash(args.cache))
+    if args.resume:
+        trainer.resume()
+    elif args.init:
+        trainer.start_from(args.init)
+    return trainer
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line; see `--help`."""
+    args = parse(argv)
+    torch.set_num_threads(args.threads)
+    try:
+        trainer = build(args)
+    except (ConfigError, FileNotFoundError) as error:
+        print(f"train: {error}", file=sys.stderr)
+        return 1
+    log = Log(args.run / "train.csv")
+    try:
+        trainer.train(log)
+    except KeyboardInterrupt:
+        trainer.save()
+        log.say(f"stopped at step {trainer.step}; --resume goes on from here")
+        return 130
+    finally:
+        trainer.feed.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

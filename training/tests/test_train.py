@@ -1,0 +1,182 @@
+"""Training: resume is exact, phases follow each other, broken batches are skipped, and a tiny run from end to end."""
+
+import csv
+
+import numpy as np
+import pytest
+import tiny
+import torch
+
+from dualstep_training import curves, train, validate
+from dualstep_training import export as exporter
+from dualstep_training.checkpoint import Checkpoint
+from dualstep_training.feed import Feed, repaired
+from dualstep_training.train import Log, Options, Trainer
+
+
+def trainer(path, stage="1", steps=8, prefetch=0, items=(), broken=frozenset(), **recipe) -> Trainer:
+    torch.manual_seed(0)
+    config = tiny.config(**recipe)
+    feed = Feed(tiny.FakeDegrader(broken=broken), config.recipe.batch, config.recipe.seconds, prefetch)
+    path.mkdir(exist_ok=True)
+    return Trainer(config, Options(path, stage, 0.0, steps), feed, list(items), "cpu", "test")
+
+
+def items() -> list[validate.Item]:
+    batch = tiny.FakeDegrader(seed=9).batch(2, 0.8)
+    return [validate.Item("hiss", batch.noisy, batch.worn, batch.clean)]
+
+
+@pytest.mark.parametrize("prefetch", [0, 2])
+def test_resume_is_exact(tmp_path, prefetch):
+    whole = trainer(tmp_path / "whole", prefetch=prefetch)
+    expected = [whole.train_step()["total"] for _ in range(8)]
+    first = trainer(tmp_path / "cut", prefetch=prefetch)
+    losses = [first.train_step()["total"] for _ in range(5)]
+    first.save()
+    first.train_step()  # lost: it came after the checkpoint
+    second = trainer(tmp_path / "cut", prefetch=prefetch)
+    second.resume()
+    losses += [second.train_step()["total"] for _ in range(3)]
+    assert losses == expected
+    for a, b in zip(whole.average.state_dict().values(), second.average.state_dict().values()):
+        assert torch.equal(a, b)
+    for one in (whole, first, second):
+        one.feed.close()
+
+
+def test_training_lowers_the_loss(tmp_path):
+    """On one batch again and again: what is tested is the trainer, not the data."""
+    one = trainer(tmp_path / "run", steps=100, rate=5e-3)
+    losses = []
+    for _ in range(60):
+        losses.append(one.train_step()["spectrum1"])
+        one.feed.load_state({"seed": 0, "batches": 0})
+    assert losses[-1] < 0.9 * losses[0]
+
+
+def test_stages_follow_each_other(tmp_path):
+    """Stage 2's phase leaves stage 1 as the average of its own phase, and changes stage 2; then both move."""
+    path = tmp_path / "run"
+    one = trainer(path, "1", 4)
+    one.train(Log(path / "train.csv"))
+    before = {k: v.clone() for k, v in one.average.state_dict().items()}
+    two = trainer(path, "2", 4)
+    two.resume()
+    assert two.phase_steps == 0 and two.step == 4 and two.hours == one.hours
+    two.train(Log(path / "train.csv"))
+    after = two.average.state_dict()
+    assert all(torch.equal(after[k], v) for k, v in before.items() if k.startswith("stage1."))
+    assert any(not torch.equal(after[k], v) for k, v in before.items() if k.startswith("stage2.head"))
+    both = trainer(path, "both", 2)
+    both.resume()
+    both.train(Log(path / "train.csv"))
+    assert not torch.equal(both.average.state_dict()["stage1.squeeze.weight"], before["stage1.squeeze.weight"])
+    assert both.step == 10
+
+
+def test_a_step_that_is_not_finite_changes_nothing(tmp_path):
+    one = trainer(tmp_path / "run", broken=frozenset({1}))
+    one.train_step()
+    before = {k: v.clone() for k, v in one.average.state_dict().items()}
+    weights = [p.clone() for p in one.net.parameters()]
+    one.train_step()
+    assert one.skipped == 1
+    assert all(torch.equal(a, b) for a, b in zip(weights, one.net.parameters()))
+    assert all(torch.equal(v, before[k]) for k, v in one.average.state_dict().items())
+    assert np.isfinite(one.train_step()["total"])
+    assert all(torch.isfinite(b).all() for b in one.net.buffers())
+
+
+def test_learning_rate_follows_the_budget(tmp_path):
+    one = trainer(tmp_path / "run", steps=20)
+    rates = []
+    for _ in range(20):
+        one.train_step()
+        rates.append(one.optimiser.param_groups[0]["lr"])
+    assert rates[0] == pytest.approx(0.5 * 2e-3, rel=0.01)
+    assert max(rates) <= 2e-3 and rates[-1] < 0.1 * 2e-3 and rates[1:] == sorted(rates[1:], reverse=True)
+
+
+def test_repair_replaces_masked_samples_of_about_half_of_the_items():
+    worn = tiny.clips(200, 64, 0)
+    mask = torch.zeros(worn.shape, dtype=torch.bool)
+    mask[:, 20:30] = True
+    noisy = worn + mask * 1.0
+    out = repaired(noisy, worn, mask, torch.Generator().manual_seed(0))
+    assert torch.equal(out[~mask], noisy[~mask])
+    mended = (out - worn)[:, 20:30].abs().amax(1) < 0.5
+    assert 70 < int(mended.sum()) < 130
+    assert torch.equal(out[~mended], noisy[~mended])
+
+
+def test_curves_forget_what_a_resumed_run_does_again(tmp_path):
+    path = tmp_path / "run"
+    one = trainer(path, "1", 4, items=items())
+    one.train(Log(path / "train.csv"))
+    one.validate()
+    assert len(curves.rows(path / "validation.csv")) == 2
+    with (path / "validation.csv").open("a", newline="") as file:
+        csv.writer(file).writerow((99, 1.0, "hiss", *([0.0] * len(validate.FIELDS))))
+    again = trainer(path, "1", 6, items=items())
+    again.resume()
+    assert [int(r["step"]) for r in curves.rows(path / "validation.csv")] == [4, 4]
+    assert (path / "curves.png").stat().st_size > 1000
+
+
+def test_validation_of_the_identity_gains_nothing(tmp_path):
+    """A gain of one everywhere: both taps are the input, sample by sample."""
+    one = trainer(tmp_path / "run")
+    with torch.no_grad():
+        for head in one.average.stage1.head:
+            head.weight.zero_()
+            head.bias.fill_(20.0)
+    row = validate.score(one.average, items())["hiss"]
+    assert row["in_worn"] < 20
+    for field in ("gain1", "gain2", "added2"):
+        assert row[field] == pytest.approx(0, abs=1e-3)
+    assert row["change_db"] < -80
+
+
+def test_slope_per_doubling():
+    assert curves.slope_per_doubling([1, 2, 4], [3.0, 4.5, 6.0]) == pytest.approx(1.5)
+
+
+def write_cache(path):
+    """A cache of generated clips, by the cache's own writer."""
+    from dualstep_training.data import CacheWriter
+
+    writer = CacheWriter(path)
+    seed = 0
+    for split in ("train", "valid", "test"):
+        for kind in ("music", "speech", "drums", "noise-everyday"):
+            audio = tiny.clips(1, 3 * tiny.RATE_HZ, seed)[0].numpy()
+            if kind.startswith("noise"):
+                audio = 0.05 * np.random.default_rng(seed).standard_normal(audio.size)
+            seed += 1
+            writer.add((audio * 20_000).astype(np.int16), "generated", f"{kind}-{split}", kind, kind, split, licence="CC0-1.0")
+    writer.flush()
+
+
+def test_end_to_end(tmp_path, capsys):
+    """Cache of generated clips, both stages for a few steps, resume, export, golden vectors."""
+    cache, run = tmp_path / "cache", tmp_path / "run"
+    write_cache(cache)
+    base = ["--config", "studio", "--cache", str(cache), "--run", str(run), "--minutes", "1", "--threads", "1"]
+    base += ["--batch", "2", "--seconds", "0.4", "--validate-seconds", "1", "--validate-count"]
+    assert train.main([*base, "0", "--stage", "1", "--steps", "2"]) == 0
+    assert train.main([*base, "0", "--stage", "1", "--steps", "2"]) == 1, "a run must not be overwritten by accident"
+    assert "--resume" in capsys.readouterr().err
+    assert train.main([*base, "0", "--stage", "1", "--steps", "3", "--resume"]) == 0
+    assert train.main([*base, "1", "--stage", "2", "--steps", "1", "--resume"]) == 0
+    saved = Checkpoint.load(run)
+    assert saved.step == 4 and saved.hours == pytest.approx(4 * 2 * 0.4 / 3600)
+    weights, vectors = tmp_path / "studio.safetensors", tmp_path / "golden.safetensors"
+    assert exporter.main(["--run", str(run), "--out", str(weights), "--golden", str(vectors)]) == 0
+    tensors, fields = exporter.read(weights)
+    assert fields["name"] == "studio" and fields["hours"] == pytest.approx(saved.hours, abs=1e-3)
+    assert len(tensors) > 100 and vectors.exists()
+    kinds = {r["kind"] for r in curves.rows(run / "validation.csv")}
+    assert kinds == set(validate.KINDS)
+    live = ["--config", "live", "--run", str(tmp_path / "live"), "--init", str(weights), "--stage", "both", "--steps", "1"]
+    assert train.main([*live, *base[2:4], *base[6:], "0"]) == 0
