@@ -1,0 +1,437 @@
+//! The audio thread's side of the link: collects hops, plays restored ones, and mixes them with the delayed input.
+
+use super::LinkConfig;
+use super::delay::{DelayLine, Ramp, clean};
+use super::hop::Hop;
+use super::status::{Status, WorkerState};
+use super::wire::{Fetched, Pace, Wire};
+use crate::{Controls, latency::LINK_HOPS};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Channels at most.
+const CHANNELS: usize = 2;
+/// Cross-fade between restored and dry where a hop is missing. Shorter where a hop is.
+const MISS_FADE_S: f64 = 0.005;
+/// Time a change of mix, output gain, bypass or `removed` takes.
+const RAMP_S: f64 = 0.010;
+/// Time in which a peak meter falls by 8.7 dB.
+const PEAK_FALL_S: f64 = 0.3;
+
+/// What the user asks for, constant over one call of [`AudioPort::process`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Settings {
+    /// Passed on to the processor, once per hop, as they stand at its middle sample. `idle` is set by the port.
+    pub controls: Controls,
+    /// Share of the restored signal, 0..=1; the rest is the delayed input.
+    pub mix: f32,
+    /// Output gain, linear.
+    pub gain: f32,
+    /// Listen to the delayed input minus the restored signal, in place of the mix.
+    pub removed: bool,
+    /// The delayed input as it is.
+    pub bypass: bool,
+}
+
+impl Default for Settings {
+    /// Fully restored at unchanged level.
+    fn default() -> Self {
+        Self {
+            controls: Controls::default(),
+            mix: 1.0,
+            gain: 1.0,
+            removed: false,
+            bypass: false,
+        }
+    }
+}
+
+/// The values that travel with each sample through the latency.
+#[derive(Clone, Copy)]
+struct Lane {
+    mix: f32,
+    gain: f32,
+    removed: f32,
+    bypass: f32,
+}
+
+impl Lane {
+    const fn pack(self) -> [f32; 4] {
+        [self.mix, self.gain, self.removed, self.bypass]
+    }
+
+    const fn unpack([mix, gain, removed, bypass]: [f32; 4]) -> Self {
+        Self {
+            mix,
+            gain,
+            removed,
+            bypass,
+        }
+    }
+
+    /// One output sample. Exact where a value is at the end of its range.
+    fn blend(self, dry: f32, wet: f32) -> f32 {
+        if self.bypass == 1.0 {
+            return dry;
+        }
+        let mixed = lerp(dry, wet, self.mix);
+        let heard = if self.removed == 0.0 {
+            mixed
+        } else {
+            lerp(mixed, dry - wet, self.removed)
+        };
+        contain(lerp(heard * self.gain, dry, self.bypass))
+    }
+}
+
+/// From `a` at 0 to `b` at 1, exact at both ends.
+fn lerp(a: f32, b: f32, position: f32) -> f32 {
+    if position == 0.0 {
+        a
+    } else if position == 1.0 {
+        b
+    } else {
+        a + position * (b - a)
+    }
+}
+
+/// Keeps an output sample finite and normal: what overflowed is held at the largest number.
+fn contain(sample: f32) -> f32 {
+    if sample.is_infinite() {
+        f32::MAX.copysign(sample)
+    } else {
+        clean(sample)
+    }
+}
+
+/// What is heard as the restored signal in the current hop.
+#[derive(Debug)]
+enum Wet {
+    /// A restored hop; after a missing one it fades in.
+    Hop { hop: Box<Hop>, fade_in: bool },
+    /// The dry signal. After a restored hop, the difference the restoration made there is played backwards and fades out, so that nothing jumps.
+    Dry { tail: Option<Box<Hop>> },
+}
+
+/// The audio thread's end of the link. One per plugin instance; not shared.
+///
+/// Before it ends, [`AudioPort::process`] has written every output sample: restored, mixed or dry, always [`AudioPort::latency`] samples behind the input.
+pub struct AudioPort {
+    config: LinkConfig,
+    latency: u64,
+    /// Without it, audio passes through.
+    wire: Option<Wire>,
+    status: Arc<Status>,
+    /// Samples since the last reset.
+    position: u64,
+    epoch: u32,
+    /// The hop being filled. `None` if no box was at hand.
+    collecting: Option<Box<Hop>>,
+    /// Whether every sample of the hop being filled is wholly bypassed.
+    idle: bool,
+    wet: Wet,
+    dry: DelayLine<CHANNELS>,
+    lanes: DelayLine<4>,
+    mix: Ramp,
+    gain: Ramp,
+    removed: Ramp,
+    bypass: Ramp,
+    /// Samples of the cross-fade around a missing hop.
+    miss_fade: usize,
+    input_peak: [f32; CHANNELS],
+    output_peak: [f32; CHANNELS],
+}
+
+impl AudioPort {
+    pub(super) fn new(config: LinkConfig, wire: Option<Wire>, status: Arc<Status>) -> Self {
+        let latency = if wire.is_some() { config.latency() } else { 0 };
+        let miss_fade = to_samples(MISS_FADE_S, &config).clamp(1, config.hop.max(1));
+        let ramp = Ramp::new(u32::try_from(to_samples(RAMP_S, &config)).unwrap_or(u32::MAX));
+        status.set_stream(config.sample_rate_hz, latency);
+        let mut port = Self {
+            config,
+            latency: latency as u64,
+            wire,
+            status,
+            position: 0,
+            epoch: 0,
+            collecting: None,
+            idle: true,
+            wet: Wet::Dry { tail: None },
+            dry: DelayLine::new(latency + 2 * miss_fade),
+            lanes: DelayLine::new(latency),
+            mix: ramp,
+            gain: ramp,
+            removed: ramp,
+            bypass: ramp,
+            miss_fade,
+            input_peak: [0.0; CHANNELS],
+            output_peak: [0.0; CHANNELS],
+        };
+        port.reset();
+        port
+    }
+
+    /// A port without a worker, for when nothing can be restored: audio passes through at once, with the output gain. `reason` is for the user.
+    #[must_use]
+    pub fn pass_through(sample_rate_hz: f64, channels: usize, status: &Arc<Status>, reason: &str) -> Self {
+        status.enter(WorkerState::PassThrough, reason);
+        let config = LinkConfig {
+            sample_rate_hz: if sample_rate_hz.is_finite() {
+                sample_rate_hz.clamp(1.0, 1e7)
+            } else {
+                48_000.0
+            },
+            channels,
+            hop: 1024,
+            restorer_delay: 0,
+            max_block: 1,
+        };
+        Self::new(config, None, Arc::clone(status))
+    }
+
+    /// Samples between input and output: constant for the life of the port.
+    #[must_use]
+    pub fn latency(&self) -> usize {
+        if self.wire.is_some() { self.config.latency() } else { 0 }
+    }
+
+    /// The measures the port was made for.
+    #[must_use]
+    pub fn config(&self) -> &LinkConfig {
+        &self.config
+    }
+
+    /// Tells of another largest block, in samples. Nothing else changes.
+    pub fn set_max_block(&mut self, max_block: usize) {
+        self.config.max_block = max_block;
+        if let Some(wire) = &mut self.wire {
+            wire.set_most_wait(self.config.most_wait());
+        }
+    }
+
+    /// Back to the start of a stream, whose first settings are in force at once. Hops on their way become stale.
+    ///
+    /// # Real-time
+    /// No allocation, lock, system call or wait, and no time that grows with the latency.
+    pub fn reset(&mut self) {
+        self.position = 0;
+        self.epoch = self.epoch.wrapping_add(1);
+        let collecting = self.collecting.take();
+        let playing = match std::mem::replace(&mut self.wet, Wet::Dry { tail: None }) {
+            Wet::Hop { hop, .. } => Some(hop),
+            Wet::Dry { tail } => tail,
+        };
+        if let Some(wire) = &mut self.wire {
+            wire.restart(self.epoch);
+            collecting.into_iter().chain(playing).for_each(|hop| wire.recycle(hop));
+        }
+        self.dry.restart([0.0; CHANNELS]);
+    }
+
+    /// Processes one block in place, `[channel][sample]`, all channels of the same length.
+    ///
+    /// # Real-time
+    /// No allocation, lock or log. Where a restored hop is missing, waits for it: [`Pace::Offline`] until it comes or the worker has died,
+    /// [`Pace::RealTime`] in short sleeps up to half the duration of the audio asked for ahead of time, which with a worker that keeps up happens
+    /// only in blocks longer than a hop.
+    pub fn process(&mut self, audio: &mut [&mut [f32]], settings: &Settings, pace: Pace) {
+        let length = audio.iter().map(|channel| channel.len()).min().unwrap_or(0);
+        if length == 0 {
+            return;
+        }
+        if let Some(wire) = &mut self.wire {
+            wire.begin_block(Duration::from_secs_f64(length as f64 / self.config.sample_rate_hz));
+        }
+        self.aim(settings);
+        let fall = (-(length as f64) / (PEAK_FALL_S * self.config.sample_rate_hz)).exp();
+        #[expect(clippy::cast_possible_truncation, reason = "a meter")]
+        let fall = fall as f32;
+        for peak in self.input_peak.iter_mut().chain(&mut self.output_peak) {
+            *peak = if *peak > 1e-6 { *peak * fall } else { 0.0 };
+        }
+        let mut done = 0;
+        while done < length {
+            let offset = self.offset_in_hop();
+            if offset == 0 && self.wire.is_some() {
+                self.turn_hop(pace);
+            }
+            let count = (self.config.hop - offset).min(length - done);
+            self.run(audio, done, count, offset, settings);
+            done += count;
+            self.position += count as u64;
+            if self.offset_in_hop() == 0 {
+                self.send();
+            }
+        }
+        self.status.set_peaks(self.input_peak, self.output_peak);
+        if let Some(wire) = &mut self.wire {
+            wire.end_block();
+        }
+    }
+
+    fn offset_in_hop(&self) -> usize {
+        #[expect(clippy::cast_possible_truncation, reason = "less than a hop, which is a usize")]
+        let offset = (self.position % self.config.hop as u64) as usize;
+        offset
+    }
+
+    /// Sets out for the values asked for; at a stream's start they are there at once.
+    fn aim(&mut self, settings: &Settings) {
+        let targets = [
+            (&mut self.mix, settings.mix.clamp(0.0, 1.0)),
+            (&mut self.gain, settings.gain),
+            (&mut self.removed, f32::from(u8::from(settings.removed))),
+            (&mut self.bypass, f32::from(u8::from(settings.bypass))),
+        ];
+        if self.position == 0 {
+            let before = targets.map(|(ramp, target)| {
+                ramp.snap(target);
+                target
+            });
+            self.lanes.restart(before);
+        } else {
+            for (ramp, target) in targets {
+                ramp.aim(target);
+            }
+        }
+    }
+
+    /// At a hop's first sample: fetches the restored hop that is due, and a box for the next input.
+    fn turn_hop(&mut self, pace: Pace) {
+        let Some(wire) = &mut self.wire else { return };
+        let index = self.position / self.config.hop as u64;
+        if let Some(due) = index.checked_sub(LINK_HOPS as u64) {
+            let fetched = wire.fetch(due, pace);
+            if matches!(fetched, Fetched::Missed) {
+                self.status.count_dropout();
+            }
+            let old = std::mem::replace(&mut self.wet, Wet::Dry { tail: None });
+            match (fetched, old) {
+                (Fetched::Hop(hop), Wet::Hop { hop: last, .. }) => {
+                    wire.recycle(last);
+                    self.wet = Wet::Hop { hop, fade_in: false };
+                }
+                (Fetched::Hop(hop), Wet::Dry { tail }) => {
+                    if let Some(tail) = tail {
+                        wire.recycle(tail);
+                    }
+                    self.wet = Wet::Hop { hop, fade_in: due > 0 };
+                }
+                (_, Wet::Hop { hop: last, .. }) => self.wet = Wet::Dry { tail: Some(last) },
+                (_, Wet::Dry { tail }) => {
+                    if let Some(tail) = tail {
+                        wire.recycle(tail);
+                    }
+                }
+            }
+        }
+        self.idle = true;
+        self.collecting = wire.take_free(pace);
+        if let Some(hop) = &mut self.collecting {
+            hop.index = index;
+            hop.epoch = self.epoch;
+        }
+    }
+
+    /// After a hop's last sample: sends it.
+    fn send(&mut self) {
+        let Some(wire) = &mut self.wire else { return };
+        if let Some(hop) = &mut self.collecting {
+            hop.controls.idle = self.idle;
+        }
+        wire.send(self.collecting.take());
+    }
+
+    /// `count` samples from `first` on, all in one hop, `offset` samples after its start.
+    fn run(&mut self, audio: &mut [&mut [f32]], first: usize, count: usize, offset: usize, settings: &Settings) {
+        let hop_length = self.config.hop;
+        let channels = audio.len().min(self.config.channels).min(CHANNELS);
+        if let Some(hop) = &mut self.collecting
+            && (offset..offset + count).contains(&(hop_length / 2))
+        {
+            hop.controls = settings.controls;
+        }
+        for i in 0..count {
+            let position = self.position + i as u64;
+            let offset = offset + i;
+            let mut input = [0.0; CHANNELS];
+            for channel in 0..channels {
+                input[channel] = clean(audio[channel][first + i]);
+                self.input_peak[channel] = self.input_peak[channel].max(input[channel].abs());
+            }
+            if let Some(hop) = &mut self.collecting {
+                for channel in 0..self.config.channels {
+                    hop.audio[channel * hop_length + offset] = input[channel];
+                }
+            }
+            self.dry.write(position, input);
+            let lane = Lane {
+                mix: self.mix.advance(),
+                gain: self.gain.advance(),
+                removed: self.removed.advance(),
+                bypass: self.bypass.advance(),
+            };
+            self.idle &= lane.bypass == 1.0;
+            self.lanes.write(position, lane.pack());
+
+            let lane = Lane::unpack(self.lanes.read(position, self.latency));
+            let dry = self.dry.read(position, self.latency);
+            let wet = self.wet_at(position, offset, dry);
+            for channel in 0..channels {
+                let heard = lane.blend(dry[channel], wet[channel]);
+                self.output_peak[channel] = self.output_peak[channel].max(heard.abs());
+                audio[channel][first + i] = heard;
+            }
+        }
+    }
+
+    /// The restored signal at `position`, `offset` samples after its hop's start, or what stands in for it.
+    fn wet_at(&self, position: u64, offset: usize, dry: [f32; CHANNELS]) -> [f32; CHANNELS] {
+        let hop_length = self.config.hop;
+        let mut wet = dry;
+        match &self.wet {
+            Wet::Hop { hop, fade_in } => {
+                let share = if *fade_in { self.fade_share(offset) } else { 1.0 };
+                for channel in 0..self.config.channels {
+                    let restored = hop.audio[channel * hop_length + offset];
+                    if restored.is_finite() {
+                        wet[channel] = lerp(dry[channel], restored, share);
+                    }
+                }
+            }
+            Wet::Dry { tail: Some(hop) } if offset < self.miss_fade => {
+                let share = 1.0 - self.fade_share(offset);
+                // Mirrored at the hop's start: the sample as far before it as this one lies after it.
+                let mirrored = self.dry.read(position, self.latency + 2 * offset as u64 + 1);
+                for channel in 0..self.config.channels {
+                    let restored = hop.audio[channel * hop_length + hop_length - 1 - offset];
+                    if restored.is_finite() {
+                        wet[channel] = dry[channel] + share * (restored - mirrored[channel]);
+                    }
+                }
+            }
+            Wet::Dry { .. } => {}
+        }
+        wet
+    }
+
+    /// From just above 0 at a hop's first sample to 1 at the end of the cross-fade.
+    fn fade_share(&self, offset: usize) -> f32 {
+        if offset >= self.miss_fade {
+            1.0
+        } else {
+            (offset + 1) as f32 / (self.miss_fade + 1) as f32
+        }
+    }
+}
+
+fn to_samples(seconds: f64, config: &LinkConfig) -> usize {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "some milliseconds at a rate of at most 10 MHz"
+    )]
+    let samples = (seconds * config.sample_rate_hz).round() as usize;
+    samples
+}

@@ -1,0 +1,491 @@
+//! The link alone, with a stand-in for the restorer that halves the level.
+
+use super::*;
+use crate::Controls;
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::time::{Duration, Instant};
+
+const RATE_HZ: f64 = 48_000.0;
+const HOP: usize = 320;
+const DELAY: usize = 480;
+const LATENCY: usize = DELAY + 2 * HOP;
+const FADE: usize = 240;
+
+/// What a test can do to the processor from outside.
+#[derive(Debug, Default)]
+struct Hooks {
+    /// The worker blocks in `process` as long as this is set.
+    hold: AtomicBool,
+    delay_us: AtomicU64,
+    /// Hop that panics, counted from 1; 0 for none.
+    panic_at: AtomicU64,
+    processed: AtomicU64,
+    skipped: AtomicU64,
+    resets: AtomicU64,
+    dropped: AtomicBool,
+    controls: Mutex<Vec<Controls>>,
+}
+
+/// Delays by [`DELAY`] samples and halves.
+struct Halve {
+    lines: Vec<VecDeque<f32>>,
+    hooks: Arc<Hooks>,
+}
+
+impl Halve {
+    fn new(channels: usize, hooks: &Arc<Hooks>) -> Self {
+        Self {
+            lines: vec![VecDeque::from(vec![0.0; DELAY]); channels],
+            hooks: Arc::clone(hooks),
+        }
+    }
+
+    fn delay(&mut self, audio: &mut [f32], gain: f32) -> HopReport {
+        for (line, channel) in self.lines.iter_mut().zip(audio.chunks_mut(HOP)) {
+            for sample in channel {
+                line.push_back(*sample);
+                *sample = gain * line.pop_front().expect("the line holds DELAY samples");
+            }
+        }
+        HopReport {
+            clicks: 1,
+            active: true,
+            ..HopReport::default()
+        }
+    }
+}
+
+impl Processor for Halve {
+    fn process(&mut self, audio: &mut [f32], controls: &Controls) -> HopReport {
+        while self.hooks.hold.load(SeqCst) {
+            std::thread::sleep(Duration::from_micros(100));
+        }
+        std::thread::sleep(Duration::from_micros(self.hooks.delay_us.load(SeqCst)));
+        let count = self.hooks.processed.fetch_add(1, SeqCst) + 1;
+        assert_ne!(count, self.hooks.panic_at.load(SeqCst), "asked to");
+        self.hooks.controls.lock().expect("no test panics here").push(*controls);
+        self.delay(audio, 0.5)
+    }
+
+    fn skip(&mut self, audio: &mut [f32], _controls: &Controls) -> HopReport {
+        self.hooks.skipped.fetch_add(1, SeqCst);
+        self.delay(audio, 1.0)
+    }
+
+    fn reset(&mut self) {
+        self.hooks.resets.fetch_add(1, SeqCst);
+        self.lines.iter_mut().for_each(|line| line.make_contiguous().fill(0.0));
+    }
+}
+
+impl Drop for Halve {
+    fn drop(&mut self) {
+        self.hooks.dropped.store(true, SeqCst);
+    }
+}
+
+struct Rig {
+    port: AudioPort,
+    worker: Worker,
+    status: Arc<Status>,
+    hooks: Arc<Hooks>,
+}
+
+fn rig(channels: usize, max_block: usize) -> Rig {
+    let status = Arc::new(Status::default());
+    let hooks = Arc::new(Hooks::default());
+    let config = LinkConfig {
+        sample_rate_hz: RATE_HZ,
+        channels,
+        hop: HOP,
+        restorer_delay: DELAY,
+        max_block,
+    };
+    let (port, worker) = connect(config, Halve::new(channels, &hooks), &status).expect("a thread can be started");
+    assert_eq!(port.latency(), LATENCY);
+    Rig {
+        port,
+        worker,
+        status,
+        hooks,
+    }
+}
+
+impl Rig {
+    /// Runs mono audio through, with settings by position of the block's first sample.
+    fn run(&mut self, input: &[f32], block: usize, pace: Pace, settings: impl Fn(usize) -> Settings) -> Vec<f32> {
+        let mut output = input.to_vec();
+        let mut at = 0;
+        for block in output.chunks_mut(block) {
+            let length = block.len();
+            self.port.process(&mut [block], &settings(at), pace);
+            at += length;
+        }
+        output
+    }
+
+    fn wait_until(&self, what: &str, done: impl Fn(&Hooks) -> bool) {
+        let start = Instant::now();
+        while !done(&self.hooks) {
+            assert!(start.elapsed() < Duration::from_secs(10), "waited in vain until {what}");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+/// Noise of level 1 without zeros, from a fixed seed.
+fn noise(length: usize) -> Vec<f32> {
+    let mut state = 0x2545_F491_4F6C_DD1Du64;
+    (0..length)
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 40) as f32 / 8_388_608.0 - 1.0 + 1e-4
+        })
+        .collect()
+}
+
+fn delayed(input: &[f32], gain: f32) -> Vec<f32> {
+    let mut output = vec![0.0; input.len()];
+    for (out, sample) in output[LATENCY..].iter_mut().zip(input) {
+        *out = gain * sample;
+    }
+    output
+}
+
+fn full(_: usize) -> Settings {
+    Settings::default()
+}
+
+/// Runs until the worker was never late: on a busy machine the scheduler may hold it up for longer than real time allows.
+fn run_undisturbed(input: &[f32], block: usize, pace: Pace, delay_us: u64) -> Vec<f32> {
+    for _ in 0..50 {
+        let mut rig = rig(1, block);
+        rig.hooks.delay_us.store(delay_us, SeqCst);
+        let output = rig.run(input, block, pace, full);
+        if rig.status.dropouts() == 0 {
+            return output;
+        }
+        assert_eq!(pace, Pace::RealTime, "offline nothing is ever late");
+    }
+    panic!("block {block}: hops were late in each of 50 runs");
+}
+
+#[test]
+fn restored_audio_plays_at_the_latency_for_every_block_size_and_pace() {
+    let input = noise(40_000);
+    let expected = delayed(&input, 0.5);
+    for pace in [Pace::Offline, Pace::RealTime] {
+        for block in [1, 2, 17, 64, 256, HOP - 1, HOP, HOP + 1, 480, 1024, 4096, 16_384] {
+            assert!(run_undisturbed(&input, block, pace, 0) == expected, "block {block} {pace:?}");
+        }
+    }
+}
+
+#[test]
+fn both_channels_are_kept_apart() {
+    let mut rig = rig(2, 512);
+    let (mut left, mut right) = (noise(8192), noise(8192));
+    right.reverse();
+    let expected = [delayed(&left, 0.5), delayed(&right, 0.5)];
+    for (left, right) in left.chunks_mut(512).zip(right.chunks_mut(512)) {
+        rig.port.process(&mut [left, right], &Settings::default(), Pace::Offline);
+    }
+    assert!([left, right] == expected);
+}
+
+#[test]
+fn late_hops_are_heard_dry_and_the_next_ones_in_place() {
+    let input = noise(HOP * 60);
+    let mut rig = rig(1, 64);
+    let mut output = input.clone();
+    let held = HOP * 20..HOP * 27;
+    for (i, block) in output.chunks_mut(64).enumerate() {
+        let hold = held.contains(&(i * 64));
+        rig.hooks.hold.store(hold, SeqCst);
+        let pace = if hold { Pace::RealTime } else { Pace::Offline };
+        rig.port.process(&mut [block], &Settings::default(), pace);
+    }
+    let (dry, wet) = (delayed(&input, 1.0), delayed(&input, 0.5));
+    // Behind the cross-fade, each hop is wholly dry or wholly restored, and of the right samples.
+    let missed: Vec<usize> = (2..60)
+        .filter(|hop| {
+            let range = hop * HOP + FADE..(hop + 1) * HOP;
+            let is_dry = output[range.clone()] == dry[range.clone()] && dry[range.clone()] != wet[range.clone()];
+            assert!(is_dry || output[range.clone()] == wet[range], "hop {hop}");
+            is_dry
+        })
+        .collect();
+    assert_eq!(missed.len() as u64, rig.status.dropouts());
+    assert!((5..=8).contains(&missed.len()), "{missed:?}");
+    assert!(missed.windows(2).all(|pair| pair[1] == pair[0] + 1), "{missed:?}");
+    assert!(rig.hooks.skipped.load(SeqCst) > 0, "late hops are skipped");
+    // The cross-fade adds no more than the difference that was there before, played backwards.
+    let start = missed[0] * HOP;
+    for offset in 0..FADE {
+        let before = start - 1 - offset;
+        let most = (wet[before] - dry[before]).abs() * 1.001 + 1e-6;
+        assert!(
+            (output[start + offset] - dry[start + offset]).abs() <= most,
+            "sample {offset} of the cross-fade"
+        );
+    }
+    // And back: between dry and restored.
+    let end = (missed[missed.len() - 1] + 1) * HOP;
+    for at in end..end + FADE {
+        let (low, high) = if dry[at] < wet[at] {
+            (dry[at], wet[at])
+        } else {
+            (wet[at], dry[at])
+        };
+        assert!((low..=high).contains(&output[at]), "sample {at}");
+    }
+}
+
+#[test]
+fn a_steady_tone_does_not_jump_around_a_miss() {
+    let tone: Vec<f32> = (0..HOP * 40).map(|i| (i as f32 * 0.01).sin()).collect();
+    let mut rig = rig(1, 64);
+    let mut output = tone.clone();
+    for (i, block) in output.chunks_mut(64).enumerate() {
+        let hold = (HOP * 15..HOP * 20).contains(&(i * 64));
+        rig.hooks.hold.store(hold, SeqCst);
+        let pace = if hold { Pace::RealTime } else { Pace::Offline };
+        rig.port.process(&mut [block], &Settings::default(), pace);
+    }
+    assert!(rig.status.dropouts() > 0);
+    let steepest = output[LATENCY + HOP..]
+        .windows(2)
+        .map(|pair| (pair[1] - pair[0]).abs())
+        .fold(0.0, f32::max);
+    assert!(
+        steepest < 0.025,
+        "the tone moves by at most 0.01 per sample, the output by {steepest}"
+    );
+}
+
+#[test]
+fn hops_lost_for_lack_of_boxes_leave_a_gap_that_keeps_the_position() {
+    let mut rig = rig(1, 64);
+    let boxes = rig.port.config().hops();
+    let input = noise(HOP * (boxes + 60));
+    let mut output = input.clone();
+    let held = HOP * 10..HOP * (boxes + 30);
+    for (i, block) in output.chunks_mut(64).enumerate() {
+        let hold = held.contains(&(i * 64));
+        rig.hooks.hold.store(hold, SeqCst);
+        let pace = if hold { Pace::RealTime } else { Pace::Offline };
+        rig.port.process(&mut [block], &Settings::default(), pace);
+    }
+    assert!(rig.hooks.resets.load(SeqCst) >= 2, "the gap was noticed");
+    let settled = held.end + HOP * 12;
+    assert!(output[settled..] == delayed(&input, 0.5)[settled..]);
+    let dry = delayed(&input, 1.0);
+    let gap = held.start + HOP * 3..held.end;
+    assert!(output[gap.clone()] == dry[gap]);
+}
+
+#[test]
+fn reset_starts_a_new_stream_and_forgets_the_old_one() {
+    let mut rig = rig(1, 512);
+    let input = noise(20_000);
+    let expected = delayed(&input, 0.5);
+    for cut in [0, 1, HOP, 777, 5000] {
+        let _ = rig.run(&noise(cut), 512, Pace::Offline, full);
+        rig.port.reset();
+        assert!(rig.run(&input, 512, Pace::Offline, full) == expected, "after {cut} samples");
+    }
+    for _ in 0..1000 {
+        let _ = rig.run(&noise(HOP), HOP, Pace::RealTime, full);
+        rig.port.reset();
+    }
+    assert!(rig.run(&input, 512, Pace::Offline, full) == expected);
+}
+
+#[test]
+fn real_time_waits_at_most_half_the_block() {
+    let mut rig = rig(1, 48_000);
+    rig.hooks.hold.store(true, SeqCst);
+    let mut block = noise(48_000);
+    let start = Instant::now();
+    rig.port.process(&mut [&mut block], &Settings::default(), Pace::RealTime);
+    let took = start.elapsed();
+    rig.hooks.hold.store(false, SeqCst);
+    assert!(took >= Duration::from_millis(499), "waited only {took:?}");
+    assert!(took < Duration::from_millis(900), "waited {took:?} for a block of a second");
+    assert!(rig.status.dropouts() > 0);
+}
+
+#[test]
+fn a_slow_worker_is_waited_for_in_large_blocks() {
+    let input = noise(60_000);
+    for (pace, delay_us) in [(Pace::RealTime, 1500), (Pace::Offline, 9000)] {
+        let output = run_undisturbed(&input, 16_384, pace, delay_us);
+        assert!(output == delayed(&input, 0.5), "{pace:?}");
+    }
+}
+
+#[test]
+fn a_panic_leaves_the_dry_path_running_and_says_so() {
+    let mut rig = rig(1, 512);
+    rig.hooks.panic_at.store(30, SeqCst);
+    let input = noise(40_000);
+    let output = rig.run(&input, 512, Pace::Offline, full);
+    assert!(rig.worker.has_failed());
+    assert_eq!(rig.status.state(), WorkerState::Failed);
+    assert!(rig.status.reason().contains("asked to"), "{}", rig.status.reason());
+    let last = HOP * 31 + FADE;
+    assert!(output[last..] == delayed(&input, 1.0)[last..]);
+    assert_eq!(rig.port.latency(), LATENCY);
+}
+
+#[test]
+fn bypass_and_mix_zero_are_the_delayed_input_bit_for_bit() {
+    let input = noise(20_000);
+    let bypass = |_| Settings {
+        bypass: true,
+        gain: 0.3,
+        ..Settings::default()
+    };
+    let dry = |_| Settings {
+        mix: 0.0,
+        ..Settings::default()
+    };
+    let mut first = rig(1, 512);
+    assert!(first.run(&input, 512, Pace::Offline, bypass) == delayed(&input, 1.0));
+    assert!(first.hooks.controls.lock().expect("no panic").iter().all(|c| c.idle));
+    let mut second = rig(1, 512);
+    assert!(second.run(&input, 512, Pace::Offline, dry) == delayed(&input, 1.0));
+    assert!(second.hooks.controls.lock().expect("no panic").iter().all(|c| !c.idle));
+}
+
+#[test]
+fn output_and_removed_add_up_to_the_input() {
+    let input = noise(20_000);
+    let removed = |_| Settings {
+        removed: true,
+        ..Settings::default()
+    };
+    let output = rig(1, 512).run(&input, 512, Pace::Offline, full);
+    let rest = rig(1, 512).run(&input, 512, Pace::Offline, removed);
+    for ((out, rest), dry) in output.iter().zip(&rest).zip(delayed(&input, 1.0)) {
+        assert_eq!(out + rest, dry);
+    }
+}
+
+#[test]
+fn settings_land_on_the_sample_they_were_written_for() {
+    let input = vec![1.0; 20_000];
+    let change = 5_003;
+    let ramp = 480;
+    for block in [change, 1] {
+        let mix = |at| Settings {
+            mix: if at < change { 1.0 } else { 0.0 },
+            ..Settings::default()
+        };
+        // Blocks split where automation does, as the framework does it.
+        let mut rig = rig(1, block);
+        let output = rig.run(&input, block, Pace::Offline, mix);
+        assert_eq!(output[LATENCY + change - 1], 0.5);
+        assert!(output[LATENCY + change] > 0.5);
+        assert!(output[LATENCY + change + ramp - 2] < 1.0);
+        assert_eq!(output[LATENCY + change + ramp - 1], 1.0);
+        let steepest = output[LATENCY + HOP..]
+            .windows(2)
+            .map(|pair| (pair[1] - pair[0]).abs())
+            .fold(0.0, f32::max);
+        assert!(steepest < 0.6 / ramp as f32, "zipper: {steepest}");
+    }
+}
+
+#[test]
+fn controls_are_those_at_the_middle_of_each_hop() {
+    let middle = HOP / 2;
+    let change = 10 * HOP + middle;
+    for (change, first_changed) in [(change, 10), (change + 1, 11)] {
+        let mut rig = rig(1, 1);
+        let settings = |at| Settings {
+            controls: Controls {
+                stage1: if at < change { 1.0 } else { 0.25 },
+                ..Controls::default()
+            },
+            ..Settings::default()
+        };
+        let _ = rig.run(&noise(HOP * 20), 1, Pace::Offline, settings);
+        rig.wait_until("all hops came through", |hooks| hooks.processed.load(SeqCst) >= 19);
+        let controls = rig.hooks.controls.lock().expect("no panic");
+        for (index, controls) in controls.iter().enumerate() {
+            let expected = if index < first_changed { 1.0 } else { 0.25 };
+            assert_eq!(controls.stage1, expected, "hop {index}");
+        }
+    }
+}
+
+#[test]
+fn nothing_improper_gets_out() {
+    let improper = [
+        f32::NAN,
+        f32::INFINITY,
+        f32::NEG_INFINITY,
+        f32::MIN_POSITIVE / 4.0,
+        f32::MAX,
+        f32::MIN,
+        1.0,
+    ];
+    let input: Vec<f32> = improper.iter().copied().cycle().take(20_000).collect();
+    for settings in [
+        Settings::default(),
+        Settings {
+            gain: 16.0,
+            mix: 0.5,
+            ..Settings::default()
+        },
+        Settings {
+            removed: true,
+            ..Settings::default()
+        },
+        Settings {
+            gain: f32::MIN_POSITIVE,
+            ..Settings::default()
+        },
+        Settings {
+            bypass: true,
+            ..Settings::default()
+        },
+    ] {
+        let output = rig(1, 512).run(&input, 512, Pace::Offline, |_| settings);
+        assert!(output.iter().all(|s| s.is_finite() && !s.is_subnormal()), "{settings:?}");
+        assert!(output.iter().any(|s| *s != 0.0), "{settings:?}");
+    }
+}
+
+#[test]
+fn pass_through_has_no_latency_and_says_why() {
+    let status = Arc::new(Status::default());
+    let mut port = AudioPort::pass_through(4000.0, 1, &status, "too slow");
+    let input = noise(5000);
+    let mut output = input.clone();
+    for block in output.chunks_mut(333) {
+        port.process(&mut [block], &Settings::default(), Pace::RealTime);
+    }
+    assert!(output == input);
+    assert_eq!(port.latency(), 0);
+    assert_eq!(status.state(), WorkerState::PassThrough);
+    assert_eq!(status.reason(), "too slow");
+}
+
+#[test]
+fn dropping_the_worker_ends_its_thread() {
+    let mut rig = rig(1, 512);
+    let _ = rig.run(&noise(5000), 512, Pace::Offline, full);
+    let Rig { port, worker, hooks, .. } = rig;
+    drop(worker);
+    assert!(hooks.dropped.load(SeqCst), "the processor is gone with its thread");
+    // The port outlives it: dry, and no endless wait.
+    let mut block = noise(5000);
+    let mut port = port;
+    port.process(&mut [&mut block], &Settings::default(), Pace::Offline);
+}
