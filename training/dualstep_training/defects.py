@@ -26,6 +26,34 @@ SPEEDS_RPM = (100 / 3, 45.0, 78.0)
 TAIL_END = 0.05
 
 
+# Fitted to the real recordings by `report degradation`, which measures (vinyl1 run-out, vinyl2 old vinyl, vinyl3 dust, vinyl-effect):
+# level at 4 / 8 / 14 kHz relative to 1 kHz -5/-14/-30, -5/-9/-19, -12/-29/-47, +1/-7/-38 dB; median width of large events
+# 0.5, 0.8, 1.2, 2.1 ms; tail exponent of their heights 1.7, 0.9, 1.1, 1.6; gaps' standard deviation over mean 1.4, 2.0, 2.1, 2.0;
+# events over 8 / over 40 times the background per second 115/6, 132/34, 32/7, 46/4.
+
+#: Corner of the second-order low-pass that groove, cartridge and equaliser make, Hz.
+PICKUP_HZ = (3000.0, 16_000.0)
+
+#: Median and spread (of the logarithm) of a click's length, and its limits, ms. The limits are Godsill & Rayner's.
+CLICK_MEDIAN_MS = 0.7
+CLICK_SPREAD = 1.0
+CLICK_LIMITS_MS = (0.02, 4.0)
+
+#: Exponent of the power law of heights.
+TAIL_EXPONENT = (1.0, 2.4)
+
+#: Events per second. The real recordings' 30-130 per second stand out by a factor of 8; crackle's bulk lies under that.
+CRACKLE_RATE = (60.0, 2500.0)
+CLICK_RATE = (0.4, 12.0)
+
+#: How long a swarm of crackle lasts, s, and the spread of the logarithm of its density.
+SWARM_S = (0.03, 0.4)
+SWARM_SPREAD = 1.0
+
+#: Shapes of pops within one stretch of crackle.
+CRACKLE_SHAPES = 10
+
+
 @dataclass(frozen=True)
 class Defect:
     """A stretch of noise."""
@@ -85,20 +113,36 @@ def _turns(rng: np.random.Generator, samples: int) -> np.ndarray:
     return (np.arange(samples) * (rng.choice(SPEEDS_RPM) / 60 / RATE_HZ)).astype(np.float32)
 
 
-def click_shape(rng: np.random.Generator, shortest_ms: float = 0.02, longest_ms: float = 4.0) -> tuple[np.ndarray, int]:
+@dataclass(frozen=True)
+class Pickup:
+    """What lies between groove and recording: cartridge, equaliser, the transfer's own band. It rounds every click alike."""
+
+    #: Second-order low-pass in sections.
+    sos: np.ndarray
+
+    @staticmethod
+    def draw(rng: np.random.Generator) -> Pickup:
+        """A random corner within `PICKUP_HZ`."""
+        corner_hz = np.exp(rng.uniform(*np.log(PICKUP_HZ)))
+        return Pickup(scipy.signal.butter(2, corner_hz, output="sos", fs=RATE_HZ))
+
+
+def click_shape(rng: np.random.Generator, pickup: Pickup, limits_ms: tuple[float, float] = CLICK_LIMITS_MS) -> tuple[np.ndarray, int]:
     """One click: a fast edge, then a ringing tail. Returns float32 `[samples]` of peak 1 and the samples until it has died."""
-    length_s = 1e-3 * np.exp(rng.uniform(np.log(shortest_ms), np.log(longest_ms)))
+    length_s = 1e-3 * float(np.clip(CLICK_MEDIAN_MS * np.exp(rng.normal(0, CLICK_SPREAD)), *limits_ms))
     decay_s = length_s / -np.log(TAIL_END)
-    count = int(np.ceil(2 * length_s * RATE_HZ)) + 4
+    count = int(np.ceil(2 * length_s * RATE_HZ)) + 24
     time = (np.arange(count) - rng.random()) / RATE_HZ
-    # The tail rings at what the cartridge and the pulse's own width allow: a short click is broad, a long one low.
+    # The tail rings at what the pulse's own width allows: a short click is broad, a long one low.
     ring_hz = np.clip(rng.uniform(0.4, 2.5) / length_s, 150.0, 12_000.0)
     edge_s = min(rng.uniform(0.0, 0.15) * length_s, 0.1e-3) + 0.3 / RATE_HZ
+    after = np.maximum(time, 0)
     rise = np.clip((time + edge_s) / edge_s, 0, 1)
-    shape = rise * np.exp(-np.maximum(time, 0) / decay_s) * np.cos(2 * np.pi * ring_hz * np.maximum(time, 0) + rng.uniform(-0.9, 0.9))
-    shape += rng.uniform(0, 0.25) * rise * np.exp(-np.maximum(time, 0) / (0.4 * decay_s)) * rng.standard_normal(count)
+    shape = rise * np.exp(-after / decay_s) * np.cos(2 * np.pi * ring_hz * after + rng.uniform(-0.9, 0.9))
+    shape += rng.uniform(0, 0.25) * rise * np.exp(-after / (0.4 * decay_s)) * rng.standard_normal(count)
+    shape = scipy.signal.sosfilt(pickup.sos, shape)
     shape *= rng.choice([-1.0, 1.0]) / max(np.abs(shape).max(), 1e-6)
-    return shape.astype(np.float32), min(count, int(np.ceil(length_s * RATE_HZ)) + 2)
+    return shape.astype(np.float32), int(np.flatnonzero(np.abs(shape) > TAIL_END)[-1]) + 1
 
 
 def heavy_tailed(rng: np.random.Generator, count: int, tail: float) -> np.ndarray:
@@ -113,63 +157,71 @@ def _place(audio: np.ndarray, peaks: np.ndarray, at: int, shape: np.ndarray, die
         return
     piece = shape[: len(audio) - at]
     audio[at : at + len(piece)] += piece * np.float32(amplitude)
+    _mark(peaks, at, died, abs(amplitude))
+
+
+def _mark(peaks: np.ndarray, at: int, died: int, height: float) -> None:
+    """Notes that an event of this height covers `died` samples from `at` on."""
     extent = peaks[at : at + died]
-    np.maximum(extent, np.float32(abs(amplitude)), out=extent)
+    np.maximum(extent, np.float32(height), out=extent)
 
 
 def crackle(rng: np.random.Generator, samples: int) -> Defect:
     """Dense small pops (60-2500 per second) with a heavy tail. Only the tail's large ones are marked as damage to be interpolated."""
-    rate = np.exp(rng.uniform(np.log(60), np.log(2500)))
-    count = rng.poisson(rate * samples / RATE_HZ) + 1
+    pickup = Pickup.draw(rng)
+    rate = np.exp(rng.uniform(*np.log(CRACKLE_RATE)))
+    count = rng.poisson(2.2 * rate * samples / RATE_HZ) + 1
     at = rng.integers(0, samples, count)
-    amplitude = heavy_tailed(rng, count, rng.uniform(1.8, 3.5))
-    # Dust comes in swarms: the density follows a slow curve.
-    kept = rng.random(count) < np.clip(np.exp(slow_curve(rng, samples, 0.25, 0.6))[at] / 2.5, 0, 1)
+    amplitude = heavy_tailed(rng, count, rng.uniform(*TAIL_EXPONENT))
+    # Dust comes in swarms: the density follows a slow curve. It keeps 1 in 2.2 on average.
+    density = np.exp(slow_curve(rng, samples, np.exp(rng.uniform(*np.log(SWARM_S))), SWARM_SPREAD))
+    kept = rng.random(count) < np.clip(density[at] / 2.2, 0, 1)
     at, amplitude = at[kept], amplitude[kept]
     audio, peaks = np.zeros(samples, np.float32), np.zeros(samples, np.float32)
-    kernel = rng.integers(0, 8, len(at))
+    kernel = rng.integers(0, CRACKLE_SHAPES, len(at))
     large = 4 * float(np.median(amplitude)) if len(amplitude) else 1.0
-    for index in range(8):
-        shape, died = click_shape(rng, 0.02, 0.6)
+    for index in range(CRACKLE_SHAPES):
+        shape, died = click_shape(rng, pickup, (0.02, 2.0))
         mine = kernel == index
         train = np.zeros(samples, np.float32)
         np.add.at(train, at[mine], amplitude[mine] * rng.choice([-1.0, 1.0], mine.sum()).astype(np.float32))
         audio += scipy.signal.oaconvolve(train, shape)[:samples]
         for position, height in zip(at[mine], amplitude[mine], strict=True):
             if height > large:
-                extent = peaks[position : position + died]
-                np.maximum(extent, height, out=extent)
+                _mark(peaks, position, died, height)
     return _unit(audio, peaks)
 
 
 def clicks(rng: np.random.Generator, samples: int) -> Defect:
     """Sparse large clicks (0.4-12 per second) of 0.02-4 ms, some in bursts."""
-    rate = np.exp(rng.uniform(np.log(0.4), np.log(12)))
+    pickup = Pickup.draw(rng)
+    rate = np.exp(rng.uniform(*np.log(CLICK_RATE)))
     count = max(2, rng.poisson(rate * samples / RATE_HZ))
     starts = list(rng.integers(0, samples, count))
     for start in list(starts):
         if rng.random() < 0.2:  # a scratch's edge gives several in a row
             starts += [start + int(gap) for gap in np.cumsum(rng.exponential(0.004 * RATE_HZ, int(rng.integers(1, 4))))]
     audio, peaks = np.zeros(samples, np.float32), np.zeros(samples, np.float32)
-    heights = heavy_tailed(rng, len(starts), 2.5)
+    heights = heavy_tailed(rng, len(starts), rng.uniform(*TAIL_EXPONENT))
     for at, height in zip(starts, heights, strict=True):
-        _place(audio, peaks, int(at), *click_shape(rng), height)
+        _place(audio, peaks, int(at), *click_shape(rng, pickup), min(height, 12.0))
     return _unit(audio, peaks)
 
 
 def scratches(rng: np.random.Generator, samples: int) -> Defect:
     """Clicks that come back once per revolution at 33 1/3, 45 or 78 rpm, drifting a little in time, height and shape."""
+    pickup = Pickup.draw(rng)
     period = 60 / rng.choice(SPEEDS_RPM) * RATE_HZ * (1 + rng.normal(0, 0.002))
     audio, peaks = np.zeros(samples, np.float32), np.zeros(samples, np.float32)
     for _ in range(int(rng.integers(1, 6))):
-        shape, died = click_shape(rng, 0.05, 4.0)
-        at, height = rng.uniform(0, period), float(heavy_tailed(rng, 1, 2.5)[0])
+        shape, died = click_shape(rng, pickup)
+        at, height = rng.uniform(0, period), min(float(heavy_tailed(rng, 1, 2.0)[0]), 12.0)
         advance = rng.normal(0, 0.0015) * period  # a slanted scratch moves along the groove
         while at < samples:
             _place(audio, peaks, int(at), shape, died, height * 10 ** (rng.normal(0, 1.5) / 20))
             at += period + advance + rng.normal(0, 0.0005) * period
     if not audio.any():  # a long period and a short stretch may miss each other
-        _place(audio, peaks, samples // 2, *click_shape(rng), 1.0)
+        _place(audio, peaks, samples // 2, *click_shape(rng, pickup), 1.0)
     return _unit(audio, peaks)
 
 
@@ -181,14 +233,14 @@ def thumps(rng: np.random.Generator, samples: int) -> Defect:
         starts = np.arange(rng.uniform(0, period), samples, period)
     else:
         starts = rng.integers(0, samples, max(2, rng.poisson(rng.uniform(0.4, 3) * samples / RATE_HZ)))
-    with_click = rng.random() < 0.6
+    with_click, pickup = rng.random() < 0.6, Pickup.draw(rng)
     for at in starts:
         shape = thump_shape(rng)
         height = float(heavy_tailed(rng, 1, 3.0)[0])
         piece = shape[: samples - int(at)]
         audio[int(at) : int(at) + len(piece)] += piece * np.float32(height)
         if with_click:
-            _place(audio, peaks, int(at), *click_shape(rng, 0.1, 3.0), height * rng.uniform(0.2, 1.0))
+            _place(audio, peaks, int(at), *click_shape(rng, pickup), height * rng.uniform(0.2, 1.0))
     return _unit(audio, peaks)
 
 
@@ -239,20 +291,19 @@ def recorded_disc(rng: np.random.Generator, samples: int, cache) -> Defect:
     return _unit(audio, mark_clicks(audio))
 
 
-def mark_clicks(audio: np.ndarray, threshold: float = 12.0) -> np.ndarray:
-    """Peaks of the clicks in noise without signal: where its second difference exceeds `threshold` times its local median.
+def mark_clicks(audio: np.ndarray, threshold: float = 8.0) -> np.ndarray:
+    """Peaks of the clicks in noise without signal: where it exceeds, above 1 kHz, `threshold` times its local background.
 
     Returns float32 `[samples]` as in `Defect.peaks`.
     """
-    rough = np.abs(np.diff(audio, n=2, prepend=audio[:1], append=audio[-1:]))
-    size = RATE_HZ // 10
-    count = max(1, len(rough) // size)
-    median = np.array([np.median(part) for part in np.array_split(rough, count)])
-    level = np.repeat(median, [len(part) for part in np.array_split(rough, count)]) + 1e-7
-    reach = 12  # samples on each side: 0.25 ms
-    hit = scipy.ndimage.maximum_filter1d((rough > threshold * level).astype(np.uint8), 2 * reach + 1).astype(bool)
+    high = np.abs(scipy.signal.sosfilt(scipy.signal.butter(2, 1000, "high", output="sos", fs=RATE_HZ), audio))
+    parts = np.array_split(high, max(1, len(high) // (RATE_HZ // 10)))
+    # 0.6745 is the median of |x| for a standard normal x.
+    background = np.repeat([np.median(part) / 0.6745 for part in parts], [len(part) for part in parts]) + 1e-7
+    reach = 14  # samples on each side: 0.3 ms
+    hit = scipy.ndimage.maximum_filter1d((high > threshold * background).astype(np.uint8), 2 * reach + 1)
     peak = scipy.ndimage.maximum_filter1d(np.abs(audio), 2 * reach + 1)
-    return np.where(hit, peak, 0).astype(np.float32)
+    return np.where(hit > 0, peak, 0).astype(np.float32)
 
 
 #: The synthetic kinds, by the tag they leave.

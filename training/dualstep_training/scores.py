@@ -223,6 +223,7 @@ def render_all(work: Path, workers: int = 1) -> Path:
                     share = min(math.ceil(len(queue) / 24), 6)
                     turn += [(folder, task) for task in queue[:share]]
                     del queue[:share]
+                turn.sort(key=lambda entry: Path(entry[1][0]).stat().st_size)  # long scores take minutes to parse
                 for (folder, _), hours in zip(turn, pool.map(_render_score, [task for _, task in turn]), strict=True):
                     spent[folder] += hours
                     bar.update(round(hours, 3))
