@@ -1,0 +1,251 @@
+//! Reading audio files as a stream.
+
+use std::fs::File;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use symphonia::core::codecs::audio::well_known::CODEC_ID_MP3;
+use symphonia::core::codecs::audio::{AudioDecoder, AudioDecoderOptions};
+use symphonia::core::errors::Error;
+use symphonia::core::formats::probe::Hint;
+use symphonia::core::formats::{FormatOptions, FormatReader, TrackType};
+use symphonia::core::io::MediaSourceStream;
+use symphonia::core::meta::MetadataOptions;
+use thiserror::Error;
+
+use super::Planar;
+
+/// Most channels that the plugin takes.
+const MAX_CHANNELS: usize = 2;
+
+/// Why a recording can't be read.
+#[derive(Debug, Error)]
+pub enum ReadError {
+    /// The file isn't there or may not be read.
+    #[error("can't open it: {0}")]
+    Open(std::io::Error),
+    /// Reading stopped in the middle.
+    #[error("reading failed after {seconds:.3} s: {source}")]
+    Io {
+        /// How far it went.
+        seconds: f64,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// No known audio format.
+    #[error("not an audio file of a known format (WAV, AIFF, FLAC, MP3 or OGG Vorbis)")]
+    NotAudio,
+    /// A known container with a codec that isn't read.
+    #[error("its audio is in a form that isn't supported: {0}")]
+    Unsupported(&'static str),
+    /// Damaged data.
+    #[error("it is damaged at {seconds:.3} s: {reason}")]
+    Damaged {
+        /// Where.
+        seconds: f64,
+        /// What the decoder said.
+        reason: String,
+    },
+    /// The file ends before its header says.
+    #[error("it is cut short: its header promises {expected} samples per channel, it holds {found}")]
+    Truncated {
+        /// Samples per channel that the header declares.
+        expected: u64,
+        /// Samples per channel that could be read.
+        found: u64,
+    },
+    /// Nothing in it.
+    #[error("it holds no samples")]
+    Empty,
+    /// More channels than two.
+    #[error("it has {found} channels: Dualstep takes mono and stereo")]
+    Channels {
+        /// How many.
+        found: usize,
+    },
+}
+
+/// An open recording.
+pub struct Reader {
+    format: Box<dyn FormatReader>,
+    decoder: Box<dyn AudioDecoder>,
+    track: u32,
+    sample_rate_hz: u32,
+    channels: usize,
+    /// Samples per channel that the header declares.
+    declared: Option<u64>,
+    /// Whether `declared` is a promise, or only an estimate.
+    exact: bool,
+    /// What the decoder gave beyond the last read.
+    pending: Planar,
+    taken: usize,
+    /// Samples per channel that were decoded.
+    decoded: u64,
+    ended: bool,
+}
+
+impl Reader {
+    /// Opens the recording and decodes its first packet.
+    ///
+    /// # Errors
+    /// If it isn't audio, or not of a kind that the plugin takes, or empty.
+    pub fn open(path: &Path) -> Result<Self, ReadError> {
+        let file = File::open(path).map_err(ReadError::Open)?;
+        if file.metadata().map_err(ReadError::Open)?.is_dir() {
+            return Err(ReadError::NotAudio);
+        }
+        let stream = MediaSourceStream::new(Box::new(file), Default::default());
+        let mut hint = Hint::new();
+        if let Some(ending) = path.extension().and_then(|e| e.to_str()) {
+            hint.with_extension(ending);
+        }
+        let format = symphonia::default::get_probe()
+            .probe(&hint, stream, FormatOptions::default(), MetadataOptions::default())
+            .map_err(|error| match error {
+                Error::DecodeError(reason) => ReadError::Damaged {
+                    seconds: 0.0,
+                    reason: reason.to_owned(),
+                },
+                _ => ReadError::NotAudio,
+            })?;
+        let track = format.default_track(TrackType::Audio).ok_or(ReadError::NotAudio)?;
+        let parameters = track.codec_params.as_ref().and_then(|c| c.audio()).ok_or(ReadError::NotAudio)?;
+        let decoder = symphonia::default::get_codecs()
+            .make_audio_decoder(parameters, &AudioDecoderOptions::default())
+            .map_err(|_| ReadError::Unsupported("no decoder for this codec"))?;
+        let mut reader = Self {
+            track: track.id,
+            sample_rate_hz: parameters.sample_rate.unwrap_or(0),
+            channels: parameters.channels.as_ref().map_or(0, |c| c.count()),
+            declared: track.num_frames,
+            // Without the encoder's own note, an MP3's length is guessed from its bit rate.
+            exact: parameters.codec != CODEC_ID_MP3 || track.delay.is_some(),
+            decoder,
+            format,
+            pending: Planar::new(),
+            taken: 0,
+            decoded: 0,
+            ended: false,
+        };
+        if reader.channels > MAX_CHANNELS {
+            return Err(ReadError::Channels { found: reader.channels });
+        }
+        reader.refill()?;
+        if reader.decoded == 0 {
+            return Err(ReadError::Empty);
+        }
+        Ok(reader)
+    }
+
+    /// Sample rate in Hz.
+    #[must_use]
+    pub fn sample_rate_hz(&self) -> u32 {
+        self.sample_rate_hz
+    }
+
+    /// Channels: 1 or 2.
+    #[must_use]
+    pub fn channels(&self) -> usize {
+        self.channels
+    }
+
+    /// Samples per channel, if the header says so; not exact for every MP3.
+    #[must_use]
+    pub fn declared(&self) -> Option<u64> {
+        self.declared
+    }
+
+    /// Reads up to `frames` samples per channel to the start of `out`'s channels; fewer only at the end of the recording.
+    ///
+    /// # Errors
+    /// If the file is damaged or ends before its header says.
+    ///
+    /// # Panics
+    /// If `out` doesn't have room for `frames` samples in each channel.
+    pub fn read(&mut self, out: &mut Planar, frames: usize) -> Result<usize, ReadError> {
+        let mut filled = 0;
+        while filled < frames {
+            let held = self.pending.first().map_or(0, Vec::len) - self.taken;
+            if held == 0 {
+                if self.ended {
+                    break;
+                }
+                self.refill()?;
+                continue;
+            }
+            let count = held.min(frames - filled);
+            for (to, from) in out.iter_mut().zip(&self.pending) {
+                to[filled..filled + count].copy_from_slice(&from[self.taken..self.taken + count]);
+            }
+            self.taken += count;
+            filled += count;
+        }
+        Ok(filled)
+    }
+
+    /// Decodes the next packet that has samples into `pending`, or notes the end.
+    fn refill(&mut self) -> Result<(), ReadError> {
+        self.taken = 0;
+        for channel in &mut self.pending {
+            channel.clear();
+        }
+        loop {
+            let packet = match self.format.next_packet() {
+                Ok(Some(packet)) => packet,
+                Ok(None) => return self.end(),
+                Err(Error::IoError(error)) if error.kind() == ErrorKind::UnexpectedEof => return self.end(),
+                Err(error) => return Err(self.fail(error)),
+            };
+            if packet.track_id != self.track {
+                continue;
+            }
+            let (rate, channels) = match self.decoder.decode(&packet) {
+                Ok(audio) => {
+                    audio.copy_to_vecs_planar(&mut self.pending);
+                    (audio.spec().rate(), audio.spec().channels().count())
+                }
+                // The last block of a cut-off file.
+                Err(Error::IoError(error)) if error.kind() == ErrorKind::UnexpectedEof => return self.end(),
+                Err(error) => return Err(self.fail(error)),
+            };
+            let frames = self.pending.first().map_or(0, Vec::len);
+            if frames == 0 {
+                continue;
+            }
+            if channels > MAX_CHANNELS {
+                return Err(ReadError::Channels { found: channels });
+            }
+            if self.decoded == 0 {
+                (self.sample_rate_hz, self.channels) = (rate, channels);
+            } else if (rate, channels) != (self.sample_rate_hz, self.channels) {
+                return Err(ReadError::Unsupported("sample rate or channels change in the middle"));
+            }
+            self.decoded += frames as u64;
+            return Ok(());
+        }
+    }
+
+    fn end(&mut self) -> Result<(), ReadError> {
+        self.ended = true;
+        match self.declared {
+            Some(expected) if self.exact && self.decoded > 0 && self.decoded < expected => Err(ReadError::Truncated {
+                expected,
+                found: self.decoded,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    fn fail(&self, error: Error) -> ReadError {
+        let seconds = self.decoded as f64 / f64::from(self.sample_rate_hz.max(1));
+        match error {
+            Error::IoError(source) => ReadError::Io { seconds, source },
+            Error::Unsupported(what) => ReadError::Unsupported(what),
+            Error::ResetRequired => ReadError::Unsupported("several recordings chained in one file"),
+            other => ReadError::Damaged {
+                seconds,
+                reason: other.to_string(),
+            },
+        }
+    }
+}

@@ -1,0 +1,380 @@
+//! Writing audio files as a stream, under a temporary name until they are whole.
+
+use std::fs::File;
+use std::io::{self, BufWriter};
+use std::path::{Path, PathBuf};
+
+use hound::{SampleFormat, WavSpec, WavWriter};
+use tempfile::TempPath;
+use thiserror::Error;
+
+use super::Planar;
+use super::flac::{self, FlacWriter};
+
+/// The largest data chunk a WAV file is given: its lengths are 32 bits wide, and the header needs some.
+const WAV_MAX_BYTES: u64 = u32::MAX as u64 - 4096;
+
+/// Why a file can't be written.
+#[derive(Debug, Error)]
+pub enum WriteError {
+    /// The name's ending is neither `.wav` nor `.flac`.
+    #[error("{path}: the ending must be .wav or .flac")]
+    Ending {
+        /// The name.
+        path: String,
+    },
+    /// Something is there already.
+    #[error("{path} exists already; --force replaces it")]
+    Exists {
+        /// The name.
+        path: String,
+    },
+    /// The folder is missing or doesn't let itself be written to, or the disk is full.
+    #[error("can't write {path}: {source}")]
+    Io {
+        /// The name.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// FLAC can't name the rate.
+    #[error("{path}: FLAC doesn't take {sample_rate_hz} Hz; write a .wav file")]
+    Rate {
+        /// The name.
+        path: String,
+        /// The rate.
+        sample_rate_hz: u32,
+    },
+    /// WAV can't hold so much.
+    #[error("{path}: more than the 4 GiB that a WAV file can hold; write a .flac file")]
+    TooLong {
+        /// The name.
+        path: String,
+    },
+}
+
+/// How samples are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    /// 32-bit floating point, the same numbers that the plugin gives. The only one that can go above full scale.
+    Float,
+    /// 24-bit integers.
+    Int24,
+}
+
+enum Sink {
+    Wav(WavWriter<BufWriter<File>>),
+    Flac(Box<FlacWriter<BufWriter<File>>>),
+}
+
+/// A file being written. It appears under its own name when [`Writer::finish`] succeeds; dropped before, it leaves nothing behind.
+pub struct Writer {
+    sink: Sink,
+    temporary: TempPath,
+    path: PathBuf,
+    force: bool,
+    encoding: Encoding,
+    clipped: u64,
+    bytes: u64,
+}
+
+impl Writer {
+    /// Begins a file of the kind that `path`'s ending names. FLAC is always 24-bit.
+    ///
+    /// `length`: samples per channel, if known: what would be too long is refused at once.
+    ///
+    /// # Errors
+    /// If the ending is unknown, the file exists and `force` isn't set, or its folder can't be written to.
+    pub fn create(
+        path: &Path,
+        sample_rate_hz: u32,
+        channels: usize,
+        encoding: Encoding,
+        length: Option<u64>,
+        force: bool,
+    ) -> Result<Self, WriteError> {
+        let name = || path.display().to_string();
+        let io_error = |source| WriteError::Io { path: name(), source };
+        let kind = ending(path)?;
+        if !force && path.symlink_metadata().is_ok() {
+            return Err(WriteError::Exists { path: name() });
+        }
+        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let (file, temporary) = temporary_file(folder).map_err(io_error)?.into_parts();
+        let out = BufWriter::with_capacity(1 << 16, file);
+        let (sink, encoding) = match kind {
+            Ending::Flac => {
+                if !flac::takes_rate(sample_rate_hz) {
+                    return Err(WriteError::Rate {
+                        path: name(),
+                        sample_rate_hz,
+                    });
+                }
+                let writer = FlacWriter::new(out, sample_rate_hz, channels).map_err(io_error)?;
+                (Sink::Flac(Box::new(writer)), Encoding::Int24)
+            }
+            Ending::Wav => {
+                let bytes = if encoding == Encoding::Float { 4 } else { 3 } * channels as u64;
+                if length.is_some_and(|frames| frames.saturating_mul(bytes) > WAV_MAX_BYTES) {
+                    return Err(WriteError::TooLong { path: name() });
+                }
+                let spec = WavSpec {
+                    channels: u16::try_from(channels).unwrap_or(u16::MAX),
+                    sample_rate: sample_rate_hz,
+                    bits_per_sample: if encoding == Encoding::Float { 32 } else { 24 },
+                    sample_format: if encoding == Encoding::Float {
+                        SampleFormat::Float
+                    } else {
+                        SampleFormat::Int
+                    },
+                };
+                let writer = WavWriter::new(out, spec).map_err(|e| io_error(from_hound(e)))?;
+                (Sink::Wav(writer), encoding)
+            }
+        };
+        Ok(Self {
+            sink,
+            temporary,
+            path: path.to_owned(),
+            force,
+            encoding,
+            clipped: 0,
+            bytes: 0,
+        })
+    }
+
+    /// Adds samples `from..to` of every channel.
+    ///
+    /// # Errors
+    /// If the disk is full or the file grows too long for its format.
+    ///
+    /// # Panics
+    /// If a channel has fewer samples.
+    pub fn write(&mut self, audio: &Planar, from: usize, to: usize) -> Result<(), WriteError> {
+        if let Sink::Wav(_) = self.sink {
+            let width = if self.encoding == Encoding::Float { 4 } else { 3 };
+            self.bytes += width * (to - from) as u64 * audio.len() as u64;
+            if self.bytes > WAV_MAX_BYTES {
+                return Err(WriteError::TooLong {
+                    path: self.path.display().to_string(),
+                });
+            }
+        }
+        for frame in from..to {
+            for channel in audio {
+                let sample = channel[frame];
+                let result = match (&mut self.sink, self.encoding) {
+                    (Sink::Wav(wav), Encoding::Float) => wav.write_sample(sample).map_err(from_hound),
+                    (Sink::Wav(wav), Encoding::Int24) => wav.write_sample(quantise(sample, &mut self.clipped)).map_err(from_hound),
+                    (Sink::Flac(flac), _) => flac.push(quantise(sample, &mut self.clipped)),
+                };
+                result.map_err(|source| WriteError::Io {
+                    path: self.path.display().to_string(),
+                    source,
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Samples that were above full scale and had to be clipped; 0 for floating point.
+    #[must_use]
+    pub fn clipped(&self) -> u64 {
+        self.clipped
+    }
+
+    /// Completes the file and gives it its name.
+    ///
+    /// # Errors
+    /// If the disk is full or the name has been taken meanwhile.
+    pub fn finish(self) -> Result<(), WriteError> {
+        let Self {
+            sink,
+            temporary,
+            path,
+            force,
+            ..
+        } = self;
+        let name = || path.display().to_string();
+        let io_error = |source| WriteError::Io { path: name(), source };
+        match sink {
+            Sink::Wav(wav) => wav.finalize().map_err(|e| io_error(from_hound(e)))?,
+            Sink::Flac(flac) => drop(flac.finish().map_err(io_error)?),
+        }
+        let persisted = if force {
+            temporary.persist(&path)
+        } else {
+            temporary.persist_noclobber(&path)
+        };
+        persisted.map_err(|error| match error.error.kind() {
+            io::ErrorKind::AlreadyExists => WriteError::Exists { path: name() },
+            _ => io_error(error.error),
+        })
+    }
+}
+
+/// A temporary file in `folder` with the permissions of an ordinary one.
+pub(crate) fn temporary_file(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".dualstep-").suffix(".part");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    builder.tempfile_in(folder)
+}
+
+enum Ending {
+    Wav,
+    Flac,
+}
+
+fn ending(path: &Path) -> Result<Ending, WriteError> {
+    match path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase).as_deref() {
+        Some("wav" | "wave") => Ok(Ending::Wav),
+        Some("flac") => Ok(Ending::Flac),
+        _ => Err(WriteError::Ending {
+            path: path.display().to_string(),
+        }),
+    }
+}
+
+fn from_hound(error: hound::Error) -> io::Error {
+    match error {
+        hound::Error::IoError(error) => error,
+        other => io::Error::new(io::ErrorKind::InvalidInput, other.to_string()),
+    }
+}
+
+/// Nearest 24-bit number. A 24-bit recording that passes unchanged comes out bit by bit; 144 dB down, dither has nothing to hide.
+fn quantise(sample: f32, clipped: &mut u64) -> i32 {
+    const FULL: f64 = 8_388_608.0;
+    let scaled = (f64::from(sample) * FULL).round();
+    if !(-FULL..FULL).contains(&scaled) {
+        *clipped += u64::from(!scaled.is_nan());
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "clamped to 24 bits; NaN becomes 0")]
+    let sample = scaled.clamp(-FULL, FULL - 1.0) as i32;
+    sample
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::{Reader, silence};
+    use super::*;
+
+    type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+    /// Deterministic noise with a tone, `frames` long.
+    fn signal(channels: usize, frames: usize) -> Planar {
+        let mut state = 1u32;
+        let mut audio = silence(channels, frames);
+        for frame in 0..frames {
+            for (index, channel) in audio.iter_mut().enumerate() {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                let noise = f64::from(state) / f64::from(u32::MAX) - 0.5;
+                let tone = (frame as f64 * (0.05 + index as f64 * 0.01)).sin();
+                let value = ((0.5 * tone + 0.01 * noise) * 8_388_608.0).round() / 8_388_608.0;
+                #[expect(clippy::cast_possible_truncation, reason = "24 bits fit")]
+                let sample = value as f32;
+                channel[frame] = sample;
+            }
+        }
+        audio
+    }
+
+    fn read_all(path: &Path) -> Result<(u32, Planar), ReadError> {
+        let mut reader = Reader::open(path)?;
+        let mut all = vec![Vec::new(); reader.channels()];
+        let mut block = silence(reader.channels(), 1000);
+        loop {
+            let n = reader.read(&mut block, 1000)?;
+            for (to, from) in all.iter_mut().zip(&block) {
+                to.extend_from_slice(&from[..n]);
+            }
+            if n < 1000 {
+                return Ok((reader.sample_rate_hz(), all));
+            }
+        }
+    }
+
+    use super::super::ReadError;
+
+    #[test]
+    fn what_is_written_is_read_back_exactly() -> Outcome {
+        let folder = tempfile::tempdir()?;
+        for (name, rate, channels, frames, encoding) in [
+            ("a.wav", 44_100, 1, 10_007, Encoding::Float),
+            ("b.wav", 48_000, 2, 5, Encoding::Int24),
+            ("c.flac", 44_056, 2, 10_007, Encoding::Float),
+            ("d.flac", 8_000, 1, 1, Encoding::Int24),
+            ("e.flac", 192_000, 2, 8_192, Encoding::Int24),
+            ("f.flac", 384_000, 1, 4_097, Encoding::Int24),
+            ("g.flac", 96_000, 2, 4_112, Encoding::Int24),
+        ] {
+            let path = folder.path().join(name);
+            let audio = signal(channels, frames);
+            let mut writer = Writer::create(&path, rate, channels, encoding, None, false)?;
+            writer.write(&audio, 0, frames / 2)?;
+            writer.write(&audio, frames / 2, frames)?;
+            assert_eq!(writer.clipped(), 0);
+            writer.finish()?;
+            let (found_rate, found) = read_all(&path)?;
+            assert_eq!(found_rate, rate, "{name}");
+            assert!(found == audio, "{name} differs");
+        }
+        assert_eq!(fs::read_dir(folder.path())?.count(), 7, "only the files themselves are left");
+        Ok(())
+    }
+
+    #[test]
+    fn nothing_is_overwritten_without_force_and_nothing_left_behind() -> Outcome {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("a.wav");
+        fs::write(&path, "mine")?;
+        let create = |force| Writer::create(&path, 44_100, 1, Encoding::Float, None, force);
+        assert!(matches!(create(false), Err(WriteError::Exists { .. })));
+        let mut writer = create(true)?;
+        writer.write(&signal(1, 10), 0, 10)?;
+        drop(writer);
+        assert_eq!(fs::read_to_string(&path)?, "mine");
+        assert_eq!(fs::read_dir(folder.path())?.count(), 1);
+        create(true)?.finish()?;
+        assert_ne!(fs::read(&path)?, b"mine");
+        // A file that appears while another is being rendered is kept, too.
+        let late = folder.path().join("b.wav");
+        let writer = Writer::create(&late, 44_100, 1, Encoding::Float, None, false)?;
+        fs::write(&late, "late")?;
+        assert!(matches!(writer.finish(), Err(WriteError::Exists { .. })));
+        assert_eq!(fs::read_to_string(&late)?, "late");
+        assert_eq!(fs::read_dir(folder.path())?.count(), 2);
+        Ok(())
+    }
+
+    #[test]
+    fn unusable_targets_are_named() {
+        let create = |path: &str, rate, length| {
+            let path = std::env::temp_dir().join(path);
+            Writer::create(&path, rate, 2, Encoding::Float, length, false)
+                .map(drop)
+                .map_err(|e| e.to_string())
+        };
+        assert!(create("out.mp3", 44_100, None).is_err_and(|e| e.contains("must be .wav or .flac")));
+        assert!(create("no-such-folder/out.wav", 44_100, None).is_err_and(|e| e.contains("can't write") && e.contains("no-such-folder")));
+        assert!(create("out-rate.flac", 100_001, None).is_err_and(|e| e.contains("100001 Hz")));
+        assert!(create("out-long.wav", 44_100, Some(600_000_000)).is_err_and(|e| e.contains("4 GiB")));
+    }
+
+    #[test]
+    fn clipping_is_counted() {
+        let mut clipped = 0;
+        assert_eq!(quantise(1.0, &mut clipped), 8_388_607);
+        assert_eq!(quantise(-1.0, &mut clipped), -8_388_608);
+        assert_eq!(quantise(-2.0, &mut clipped), -8_388_608);
+        assert_eq!(quantise(f32::NAN, &mut clipped), 0);
+        assert_eq!(clipped, 2);
+    }
+}
