@@ -34,6 +34,6 @@ def clap_render(bundles, tmp_path_factory):
         arguments += [f"{name}={text}" for name, text in values.items()]
         environment = {**os.environ, "DUALSTEP_BUNDLE": str(bundles)}
         subprocess.run(program + arguments, cwd=ROOT, env=environment, check=True)
-        return np.fromfile(folder / "out", np.float32).reshape(channels, -1)[:, latency:latency + frames]
+        return np.fromfile(folder / "out", np.float32).reshape(channels, -1)[:, latency : latency + frames]
 
     return render
