@@ -24,7 +24,7 @@ class Weights:
     missing: float = 2.0
     """Times that missing energy costs what left-over noise of the same size costs: a mean over what may be noise or
     music takes too much away, and the ear forgives noise sooner than holes."""
-    ratio: float = 0.01
+    ratio: float = 0.02
     """Per dB of signal-to-noise ratio."""
 
 

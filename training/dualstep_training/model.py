@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .config import Config, Spec
+from .recurrent import gru
 
 EPSILON = 1e-18
 """Added to squared magnitudes: keeps powers of zero finite, -180 dB below full scale."""
@@ -177,8 +178,7 @@ class Stage(nn.Module):
         batch, _, frames, bands = x.shape
         low = functional.leaky_relu(_pointwise(x, self.squeeze), SLOPE)
         flat = low.permute(0, 2, 3, 1).reshape(batch, frames, -1)
-        out, _ = self.gru(flat)
-        return _pointwise(out.reshape(batch, frames, bands, -1).permute(0, 3, 1, 2), self.expand)
+        return _pointwise(gru(self.gru, flat).reshape(batch, frames, bands, -1).permute(0, 3, 1, 2), self.expand)
 
     def _head(self, x: Tensor) -> Tensor:
         """`[batch, C0, frame, band]` -> `[batch, frame, bin, outs]`."""
@@ -195,7 +195,7 @@ class Stage(nn.Module):
 
 def _two(x: Tensor, convs: nn.ModuleList, norms: nn.ModuleList) -> Tensor:
     for conv, norm in zip(convs, norms):
-        x = functional.leaky_relu(norm(conv(functional.pad(x, (0, 0, 1, 0)))), SLOPE)
+        x = functional.leaky_relu(norm(conv(functional.pad(x, (0, 0, 1, 0)))), SLOPE, inplace=True)
     return x
 
 

@@ -14,6 +14,7 @@ import csv
 import dataclasses
 import math
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -351,6 +352,9 @@ def main(argv: list[str] | None = None) -> int:
         print(f"train: {error}", file=sys.stderr)
         return 1
     log = Log(args.run / "train.csv")
+    # A request to end, from a terminal or a supervisor, ends the run at a checkpoint.
+    for kind in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(kind, signal.default_int_handler)
     try:
         trainer.train(log)
     except KeyboardInterrupt:

@@ -10,6 +10,7 @@ from dualstep_training.config import Config, ConfigError, Spec
 from dualstep_training.export import randomise
 from dualstep_training.loss import Loss, Weights, bin_weights, compressed_loss
 from dualstep_training.model import Dualstep, compress, costs, decompress, running_level
+from dualstep_training.recurrent import gru
 from dualstep_training.stft import Stft, windows
 
 
@@ -127,6 +128,18 @@ def test_level_rises_fast_and_falls_slowly():
     rise = int((level[50:150] > goal * (1 - np.exp(-1))).nonzero()[0])
     fall = int((level[150:] < goal * np.exp(-1)).nonzero()[0])
     assert rise == pytest.approx(10, abs=1) and fall == pytest.approx(100, abs=2)
+
+
+def test_recurrent_layer_is_pytorchs():
+    layer = torch.nn.GRU(5, 7, batch_first=True).double()
+    x = torch.randn(3, 9, 5, dtype=torch.double, requires_grad=True)
+    wanted = torch.randn(3, 9, 7, dtype=torch.double)
+    found = []
+    for out in (layer(x)[0], gru(layer, x)):
+        inputs = (x, *layer.parameters())
+        found.append((out, *torch.autograd.grad((out * wanted).sum(), inputs)))
+    for a, b in zip(*found):
+        torch.testing.assert_close(a, b)
 
 
 def test_stage_two_starts_as_the_identity_and_stage_one_takes_little():

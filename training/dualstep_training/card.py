@@ -1,0 +1,116 @@
+"""Writes the model card beside the weights: data with licences, hours, scores at both taps, curve, limits.
+
+    python -m dualstep_training.card --cache CACHE --run runs/studio --run runs/live --out ../assets/weights/README.md
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from . import curves, validate
+from .checkpoint import Checkpoint
+
+HEAD = """# Weights
+
+`studio.safetensors` and `live.safetensors` are the networks that the plugin carries: two streaming U-Nets each, 16-64
+channels, {parameters:,} parameters together, batch norms folded, 32-bit floats. `plugin/engine/ARCHITECTURE.md` says what every tensor
+is; the files' `spec` metadata says geometry, commit, data and hours. They were made by `training/`, on a CPU, from nothing
+but the data listed here.
+
+Stage 1 is trained against the worn but noise-free signal (it takes noise away), stage 2 against the unworn one.
+"""
+
+COLUMNS = """Fixed validation set: {count} clips per kind from recordings that training never saw, with the same degradation
+as in training. SI-SDR in dB. *in* and *stage 1* before and after stage 1 against the worn signal; *in, unworn*, *stage 1, unworn* and
+*stage 2* against the unworn one; *added* is what stage 2 adds to stage 1; *change* is `|Y2 - S1| / |S1|`; *lost* is energy that stage 1
+took away where the signal dominates. The input of a row without noise equals its worn target, which reads as 100 dB.
+"""
+
+LIMITS = """## Limits
+
+- Trained for {hours} of audio in all: far from saturated (the slope above says what a doubling brings).
+- Validation uses synthetic degradation and few clips per kind: differences under half a decibel are noise.
+- No human has listened to a whole set. Nothing here was measured with listeners.
+- Clicks are scored here without the click repair that runs before the network in the plugin.
+- Music in the data is mostly game music and rendered scores, speech mostly prompts and game voices.
+"""
+
+
+def scores(run: Path) -> str:
+    """The last validation pass of a run as a Markdown table."""
+    names = {
+        "in_worn": "in", "stage1": "stage 1", "gain1": "gain", "in_clean": "in, unworn", "stage1_clean": "stage 1, unworn",
+        "stage2": "stage 2", "gain2": "gain", "added2": "added", "change_db": "change", "lost_db": "lost",
+    }  # fmt: skip
+    found = curves.rows(run / "validation.csv")
+    last = [r for r in found if r["step"] == found[-1]["step"]]
+    lines = ["| kind | " + " | ".join(names.values()) + " |", "|---" * (len(names) + 1) + "|"]
+    lines += ["| " + r["kind"] + " | " + " | ".join(f"{float(r[f]):.1f}" for f in names) + " |" for r in last]
+    return "\n".join(lines)
+
+
+def curve(run: Path) -> str:
+    """Hours against gains, pass by pass, and the slope per doubling."""
+    found = curves.rows(run / "validation.csv")
+    series = {
+        "stage 1, noise": curves.means(found, validate.NOISE, "gain1"),
+        "both, noise": curves.means(found, validate.NOISE, "gain2"),
+        "stage 2 over stage 1, wear": curves.means(found, validate.WEAR, "added2"),
+        "untouched, both": curves.means(found, validate.UNTOUCHED, "stage2"),
+    }
+    hours = series["both, noise"][0]
+    lines = ["| hours | " + " | ".join(series) + " |", "|---" * (len(series) + 1) + "|"]
+    for i, h in enumerate(hours):
+        lines.append(f"| {h:.2f} | " + " | ".join(f"{values[i]:.2f}" for _, values in series.values()) + " |")
+    slope = curves.slope_per_doubling(*series["stage 1, noise"])
+    return "\n".join(lines) + f"\n\nSlope of stage 1 on noise: {slope:.1f} dB per doubling of the audio."
+
+
+def data(cache: Path) -> str:
+    """Sources with licences and hours, from the cache's manifest."""
+    manifest = json.loads((cache / "manifest.json").read_text())
+    lines = ["| source | kind | licence | training, h | validation, h |", "|---|---|---|---|---|"]
+    for name, entry in manifest["sources"].items():
+        hours = entry["hours"]
+        lines.append(f"| {name} | {entry['kind']} | {entry['licence']} | {hours['train']:.2f} | {hours['valid']:.2f} |")
+    return "\n".join(lines)
+
+
+def card(cache: Path, runs: list[Path]) -> str:
+    """The whole model card."""
+    saved = [Checkpoint.load(run) for run in runs]
+    size = sum(value.numel() for key, value in saved[0].weights.items() if "norm" not in key)
+    parts = [HEAD.format(parameters=size)]
+    for run, one in zip(runs, saved):
+        name = one.spec["name"]
+        parts.append(f"## {name}\n\n{one.hours:.2f} hours of audio (degraded on the fly) in {one.step} steps.\n")
+        parts.append(COLUMNS.format(count="a few") + "\n" + scores(run) + "\n")
+        parts.append(f"Curve (the averaged weights, at each validation pass):\n\n{curve(run)}\n")
+    parts.append("## Data\n\nDrawn at random with new degradation each time.\n\n" + data(cache) + "\n")
+    hours = ", ".join(f"{one.hours:.1f} h ({one.spec['name']})" for one in saved)
+    parts.append(LIMITS.format(hours=hours))
+    return "\n".join(parts)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line; see `--help`."""
+    parser = argparse.ArgumentParser(description="Writes the model card of a set of weights.")
+    parser.add_argument("--cache", type=Path, required=True)
+    parser.add_argument("--run", type=Path, action="append", required=True, help="once per weights file")
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args(argv)
+    try:
+        text = card(args.cache, args.run)
+    except (FileNotFoundError, IndexError, KeyError) as error:
+        print(f"card: {error}", file=sys.stderr)
+        return 1
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
