@@ -18,7 +18,7 @@ import numpy as np
 import scipy.fft
 
 from . import sources
-from .screening import RATE_HZ, Rejected, Screened, screen
+from .screening import RATE_HZ, Rejected, Screened, has_steady_noise, screen
 
 INDEX_VERSION = 1
 
@@ -94,6 +94,11 @@ class CacheWriter:
         """Remembers that a file was turned away, so that a resumed build doesn't decode it again."""
         self.rejected[f"{source}|{file}"] = reason
         self.known.add(f"{source}|{file}")
+
+    def drop(self, source: str, file: str, reason: str) -> None:
+        """Takes a recording out of the index, as after a stricter screening. Its samples stay in the file, unused."""
+        self.items = [item for item in self.items if (item.source, item.file) != (source, file)]
+        self.reject(source, file, reason)
 
     def flush(self) -> None:
         """Publishes what was added: the index and the manifest are replaced atomically."""
@@ -176,7 +181,7 @@ class Cache:
             lengths = np.array([item.length for item in items], dtype=np.float64)
             weight = np.minimum(lengths, MUSIC_CAP_S * RATE_HZ).sum() if kind == "music" else np.sqrt(lengths.sum())
             if kind == "speech" and np.median([item.bandwidth_hz for item in items]) > 9000:
-                weight *= 1.5  # full-band voices are rarer than telephone prompts, and matter more
+                weight *= 1.3  # full-band voices are rarer than telephone prompts, and matter more
             weights.append(weight)
             self._groups[kind].append((items, np.cumsum(lengths / lengths.sum())))
         self._group_weights[kind] = np.cumsum(weights) / np.sum(weights)
@@ -350,6 +355,19 @@ def build_source(writer: CacheWriter, source: sources.Source, folder: Path, work
             break
 
 
+def rescreen(writer: CacheWriter) -> list[str]:
+    """Drops music that today's screening for steady noise turns away. Returns the names."""
+    samples = {split: np.memmap(writer.path / f"{split}.i16", dtype=np.int16, mode="r") for split, count in writer.samples.items() if count}
+    noisy = []
+    for item in writer.items:
+        if item.kind == "music" and has_steady_noise(samples[item.split][item.start : item.start + item.length] / np.float32(32768)):
+            noisy.append(item)
+    for item in noisy:
+        writer.drop(item.source, item.file, "carries a steady noise")
+    writer.flush()
+    return [f"{item.source}|{item.file}" for item in noisy]
+
+
 def hours_per_kind(writer: CacheWriter) -> dict[str, float]:
     """Hours in the cache per class, over all splits."""
     hours: dict[str, float] = {}
@@ -368,6 +386,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--hours", type=float, default=1e9, help="stop when the cache holds this many hours")
     parser.add_argument("--only", nargs="*", default=[], help="names of sources to build; default: all")
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--rescreen", action="store_true", help="screen the music that is in the cache again, by today's rules, and stop")
     options = parser.parse_args(arguments)
     known = [source.name for source in sources.SOURCES] + ["noise", "scores"]
     unknown = set(options.only) - set(known)
@@ -375,6 +394,9 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error(f"no source named {', '.join(sorted(unknown))}; there are {', '.join(known)}")
     work = (options.work or options.out / "work").resolve()
     writer = CacheWriter(options.out)
+    if options.rescreen:
+        print("dropped:", rescreen(writer))
+        return
     with ProcessPoolExecutor(options.workers) as workers:
         if options.noise and (not options.only or "noise" in options.only):
             for source in sources.noise_sources(options.noise):

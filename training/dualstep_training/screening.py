@@ -33,6 +33,14 @@ _CLIPPED_SHARE = 0.004
 _SPEECH_FLOOR_DB = -32.0
 
 
+#: Music with a steady noise (surf, rain, wind as an effect, a noise pad) is turned away: within 3-9 kHz its quietest twentieth has
+#: a spectral flatness over this (Gaussian noise has 0.56, tones under 0.3), a level over this against the loud parts, dB ...
+_STEADY_FLATNESS = 0.40
+_STEADY_LEVEL_DB = -50.0
+#: ... and lies no further than this under the loud parts of the same band, dB.
+_STEADY_RANGE_DB = -21.0
+
+
 class Rejected(Exception):
     """The recording isn't fit to be a target; the message says why."""
 
@@ -88,6 +96,22 @@ def bandwidth_hz(audio: np.ndarray, source_rate_hz: int) -> int:
     return int(min(source_rate_hz / 2, used[-1] if len(used) else 0, RATE_HZ / 2))
 
 
+def has_steady_noise(audio: np.ndarray) -> bool:
+    """Whether music, float32 `[samples]` at 48 kHz, carries a noise that never stops; judged on up to two minutes from its middle."""
+    count = min(len(audio), 120 * RATE_HZ)
+    middle = audio[(len(audio) - count) // 2 :][:count]
+    frequency, _, spectrum = scipy.signal.stft(middle, RATE_HZ, nperseg=2048, noverlap=0)
+    power = np.abs(spectrum) ** 2 + 1e-18
+    band = power[(frequency > 3000) & (frequency < 9000)]
+    level = band.mean(axis=0)
+    quiet = np.argsort(level)[: max(5, len(level) // 20)]
+    flatness = float(np.median(np.exp(np.log(band[:, quiet]).mean(axis=0)) / level[quiet]))
+    floor = float(np.median(level[quiet]))
+    against_all_db = 10 * np.log10(floor / np.percentile(power.mean(axis=0), 95))
+    against_band_db = 10 * np.log10(floor / np.percentile(level, 95))
+    return flatness > _STEADY_FLATNESS and against_all_db > _STEADY_LEVEL_DB and against_band_db > _STEADY_RANGE_DB
+
+
 def trim(audio: np.ndarray, threshold_db: float = -50.0, margin_s: float = 0.04) -> np.ndarray:
     """Cuts leading and trailing silence (under `threshold_db` from the peak) down to a margin."""
     loud = np.flatnonzero(np.abs(audio) > np.abs(audio).max() * 10 ** (threshold_db / 20))
@@ -120,6 +144,8 @@ def screen(path: Path, kind: str, raw_rate_hz: int = 16_000) -> Screened:
         audio = trim(audio)
         if len(audio) < _MIN_SECONDS[kind] * RATE_HZ:
             raise Rejected(f"too short: {len(audio) / RATE_HZ:.2f} s")
+    if kind == "music" and has_steady_noise(audio):
+        raise Rejected("carries a steady noise")
     levels = frame_levels_db(audio)
     floor_db = float(np.percentile(levels, 3) - np.percentile(levels, 95))
     if kind == "speech" and len(audio) > 1.0 * RATE_HZ and floor_db > _SPEECH_FLOOR_DB:

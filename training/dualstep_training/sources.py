@@ -106,13 +106,17 @@ SOURCES: tuple[Source, ...] = (
            group_by="klettres", fixed_splits={"en_GB": "test", "de": "test", "fr": "valid"}),
     Source("hedgewars-voices", "speech", package="hedgewars-data", include=("*/Sounds/voices/*.ogg",),
            exclude=("*/Robot/*", "*/Singer/*", "Ooff*", "Jump*", "Ow?.ogg"), licence="GFDL-1.3", group_by="folder"),
+    Source("festvox-ru", "speech", package="festvox-ru", include=("*/wav/*.wav",), licence="BSD-like (festvox-ru)", group_by="source",
+           fixed_splits={"festvox-ru": "train"}),
+    Source("unknown-horizons-voices", "speech", package="unknown-horizons", include=("*/voice/*.ogg",),
+           licence="CC-BY-SA-3.0, GPL-2.0-or-later", group_by="voice"),
     Source("widelands", "music", package="widelands-data", include=("*/data/music/*.ogg",),
            licence="GPL-2.0-or-later, CC-BY-SA-3.0"),
     Source("singularity", "music", package="singularity-music", licence="CC-BY-SA-3.0"),
     Source("warzone2100", "music", package="warzone2100-music", licence="GPL-2.0-or-later, CC-BY-SA-3.0"),
     Source("colobot", "music", package="colobot-common-sounds", include=("*/music/*.ogg",), licence="GPL-3.0-or-later"),
     Source("nexuiz", "music", package="nexuiz-music", licence="GPL-2.0-or-later"),
-    Source("unknown-horizons", "music", package="unknown-horizons", include=("*/music/*.ogg",),
+    Source("unknown-horizons", "music", package="unknown-horizons", include=("*/music/*.ogg",), exclude=("waves.ogg",),
            licence="CC-BY-SA-3.0, GPL-2.0-or-later"),
 )
 
@@ -149,6 +153,10 @@ def group_of(source: Source, path: str) -> str:
     if source.group_by == "speaker":  # .../sounds/en_US_f_Allison/digits/1.g722
         voice = next((part for part in parts if re.match(r"[a-z]{2}_[A-Z]{2}_[fm]_", part)), "unknown")
         return "asterisk/" + voice.split("_")[-1]
+    if source.group_by == "source":
+        return f"{source.name}/{source.name}"
+    if source.group_by == "voice":  # .../voice/<language>/0/new_world/1.ogg
+        return f"{source.name}/{parts[parts.index('voice') + 1]}"
     if source.group_by == "prefix":
         return f"{source.name}/{stem.split('_')[0]}"
     if source.group_by == "klettres":  # .../klettres/<language>/{alpha,syllab}/a-1.ogg

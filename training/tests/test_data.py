@@ -10,7 +10,7 @@ import soundfile
 
 from dualstep_training import scores, sources
 from dualstep_training.data import Cache, CacheWriter, loop, main, manifest
-from dualstep_training.screening import RATE_HZ, Rejected, bandwidth_hz, screen
+from dualstep_training.screening import RATE_HZ, Rejected, bandwidth_hz, has_steady_noise, screen
 
 
 def tone(seconds: float, hertz: float = 440.0, rate_hz: int = RATE_HZ) -> np.ndarray:
@@ -171,6 +171,24 @@ def test_unfit_targets_are_turned_away_with_a_reason(tmp_path, audio, reason):
     soundfile.write(tmp_path / "a.wav", audio.astype(np.float32), RATE_HZ, subtype="FLOAT")
     with pytest.raises(Rejected, match=reason):
         screen(tmp_path / "a.wav", "speech")
+
+
+def test_music_over_a_steady_noise_is_told_from_music():
+    rng = np.random.default_rng(2)
+    music = sum(tone(10, hertz) for hertz in (440, 880, 3520, 5280))
+    assert not has_steady_noise(music)
+    assert has_steady_noise(music + 0.3 * rng.standard_normal(len(music)).astype(np.float32))
+
+
+def test_rescreening_drops_noisy_music_and_keeps_the_rest(cache_folder):
+    writer = CacheWriter(cache_folder)
+    noise = np.random.default_rng(3).standard_normal(5 * RATE_HZ) * 0.1
+    writer.add(as_int16(noise), "songs", "surf.ogg", "music", "songs/surf", "train")
+    writer.flush()
+    main(["--out", str(cache_folder), "--rescreen"])
+    after = CacheWriter(cache_folder)
+    assert "songs|surf.ogg" in after.rejected
+    assert sum(item.kind == "music" for item in after.items) == 9
 
 
 def test_bandwidth_of_filtered_noise():
