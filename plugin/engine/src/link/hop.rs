@@ -1,4 +1,4 @@
-//! The box that carries one hop to the worker and back.
+//! What carries one hop to the worker and back.
 
 use crate::Controls;
 
@@ -28,13 +28,13 @@ pub(super) struct Hop {
 
 impl Hop {
     /// An empty hop for `channels` channels of `hop` samples.
-    pub(super) fn new(channels: usize, hop: usize) -> Box<Self> {
-        Box::new(Self {
+    pub(super) fn new(channels: usize, hop: usize) -> Self {
+        Self {
             index: 0,
             epoch: 0,
             controls: Controls::default(),
             audio: vec![0.0; channels * hop].into_boxed_slice(),
             outcome: Outcome::Unusable,
-        })
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! The lock-free link between the audio thread and the worker thread.
 //!
 //! [`AudioPort`] belongs to the audio thread, [`Worker`] owns the thread that runs a [`Processor`] (the [`Restorer`]). Preallocated hops circulate
-//! between them as boxes through two single-producer single-consumer rings: nothing is allocated, freed or locked on the audio thread.
+//! between them through two single-producer single-consumer rings: nothing is allocated, freed or locked on the audio thread.
 //!
 //! ```text
 //! sample 0      H       2H      3H
@@ -89,7 +89,7 @@ impl LinkConfig {
         Duration::from_secs_f64((self.max_block as f64 / self.sample_rate_hz).max(1.0) / 2.0)
     }
 
-    /// Boxes that circulate: half a second's worth, so that a stalled worker finds every hop when it goes on. At least 8.
+    /// Hops that circulate: half a second's worth, so that a stalled worker finds every hop when it goes on. At least 8.
     fn hops(&self) -> usize {
         #[expect(
             clippy::cast_possible_truncation,

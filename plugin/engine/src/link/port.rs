@@ -108,9 +108,9 @@ fn contain(sample: f32) -> f32 {
 #[derive(Debug)]
 enum Wet {
     /// A restored hop; after a missing one it fades in.
-    Hop { hop: Box<Hop>, fade_in: bool },
+    Hop { hop: Hop, fade_in: bool },
     /// The dry signal. After a restored hop, the difference the restoration made there is played backwards and fades out, so that nothing jumps.
-    Dry { tail: Option<Box<Hop>> },
+    Dry { tail: Option<Hop> },
 }
 
 /// The audio thread's end of the link. One per plugin instance; not shared.
@@ -125,8 +125,8 @@ pub struct AudioPort {
     /// Samples since the last reset.
     position: u64,
     epoch: u32,
-    /// The hop being filled. `None` if no box was at hand.
-    collecting: Option<Box<Hop>>,
+    /// The hop being filled. `None` if no empty one was at hand.
+    collecting: Option<Hop>,
     /// Whether every sample of the hop being filled is wholly bypassed.
     idle: bool,
     wet: Wet,
@@ -297,7 +297,7 @@ impl AudioPort {
         }
     }
 
-    /// At a hop's first sample: fetches the restored hop that is due, and a box for the next input.
+    /// At a hop's first sample: fetches the restored hop that is due, and an empty one for the next input.
     fn turn_hop(&mut self, pace: Pace) {
         let Some(wire) = &mut self.wire else { return };
         let index = self.position / self.config.hop as u64;
@@ -361,8 +361,8 @@ impl AudioPort {
                 self.input_peak[channel] = self.input_peak[channel].max(input[channel].abs());
             }
             if let Some(hop) = &mut self.collecting {
-                for channel in 0..self.config.channels {
-                    hop.audio[channel * hop_length + offset] = input[channel];
+                for (channel, sample) in hop.audio.chunks_exact_mut(hop_length).zip(input) {
+                    channel[offset] = sample;
                 }
             }
             self.dry.write(position, input);

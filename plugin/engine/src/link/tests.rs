@@ -268,12 +268,12 @@ fn a_steady_tone_does_not_jump_around_a_miss() {
 }
 
 #[test]
-fn hops_lost_for_lack_of_boxes_leave_a_gap_that_keeps_the_position() {
+fn hops_lost_for_lack_of_empty_ones_leave_a_gap_that_keeps_the_position() {
     let mut rig = rig(1, 64);
-    let boxes = rig.port.config().hops();
-    let input = noise(HOP * (boxes + 60));
+    let hops = rig.port.config().hops();
+    let input = noise(HOP * (hops + 60));
     let mut output = input.clone();
-    let held = HOP * 10..HOP * (boxes + 30);
+    let held = HOP * 10..HOP * (hops + 30);
     for (i, block) in output.chunks_mut(64).enumerate() {
         let hold = held.contains(&(i * 64));
         rig.hooks.hold.store(hold, SeqCst);

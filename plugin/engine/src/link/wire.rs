@@ -64,12 +64,12 @@ impl Credit {
 
 /// The audio thread's end of the rings.
 pub(super) struct Wire {
-    to_worker: HeapProd<Box<Hop>>,
-    from_worker: HeapCons<Box<Hop>>,
-    /// Boxes at hand. Has room for all boxes that circulate.
-    free: Vec<Box<Hop>>,
+    to_worker: HeapProd<Hop>,
+    from_worker: HeapCons<Hop>,
+    /// Empty hops at hand. Has room for all that circulate.
+    free: Vec<Hop>,
     /// A restored hop that came before its time, because one before it was never sent.
-    early: Option<Box<Hop>>,
+    early: Option<Hop>,
     /// Whether the hop before the last one and the last one were sent.
     sent: [bool; 2],
     shared: Arc<Shared>,
@@ -81,7 +81,7 @@ pub(super) struct Wire {
 #[derive(Debug)]
 pub(super) enum Fetched {
     /// The restored hop, in time.
-    Hop(Box<Hop>),
+    Hop(Hop),
     /// It isn't there or may not be heard.
     Missed,
     /// There is no worker any more.
@@ -90,9 +90,9 @@ pub(super) enum Fetched {
 
 impl Wire {
     pub(super) fn new(
-        to_worker: HeapProd<Box<Hop>>,
-        from_worker: HeapCons<Box<Hop>>,
-        free: Vec<Box<Hop>>,
+        to_worker: HeapProd<Hop>,
+        from_worker: HeapCons<Hop>,
+        free: Vec<Hop>,
         shared: Arc<Shared>,
         worker: Thread,
         most_wait: Duration,
@@ -138,8 +138,8 @@ impl Wire {
         }
     }
 
-    /// An empty box. In real time `None` when all are on their way.
-    pub(super) fn take_free(&mut self, pace: Pace) -> Option<Box<Hop>> {
+    /// An empty hop. In real time `None` when all are on their way.
+    pub(super) fn take_free(&mut self, pace: Pace) -> Option<Hop> {
         while self.free.is_empty() {
             if let Some(hop) = self.from_worker.try_pop() {
                 if self.early.is_none() && hop.epoch == self.shared.epoch.load(Ordering::Relaxed) {
@@ -156,18 +156,18 @@ impl Wire {
         self.free.pop()
     }
 
-    /// Gives a box back.
-    pub(super) fn recycle(&mut self, hop: Box<Hop>) {
+    /// Takes back a hop that is done with.
+    pub(super) fn recycle(&mut self, hop: Hop) {
         debug_assert!(self.free.len() < self.free.capacity());
         self.free.push(hop);
     }
 
     /// Sends a collected hop, or notes that there was none to send.
-    pub(super) fn send(&mut self, hop: Option<Box<Hop>>) {
+    pub(super) fn send(&mut self, hop: Option<Hop>) {
         self.sent = [self.sent[1], hop.is_some()];
         let Some(hop) = hop else { return };
         if let Err(hop) = self.to_worker.try_push(hop) {
-            // The ring has room for all boxes: not reached.
+            // The ring has room for all hops: not reached.
             self.sent[1] = false;
             self.recycle(hop);
         }

@@ -96,7 +96,7 @@ fn guard<P: Processor>(task: Task<P>) {
         status.enter(
             WorkerState::Failed,
             &format!(
-                "The restoration stopped because of an internal error ({}). The signal passes unrestored; reload the plugin to try again.",
+                "The restoration stopped because of an internal error ({}). The signal passes unrestored until the host activates the plugin again.",
                 message.unwrap_or("no message")
             ),
         );
@@ -109,8 +109,8 @@ fn guard<P: Processor>(task: Task<P>) {
 /// What the worker thread works with.
 struct Task<P> {
     processor: P,
-    inbox: HeapCons<Box<Hop>>,
-    outbox: HeapProd<Box<Hop>>,
+    inbox: HeapCons<Hop>,
+    outbox: HeapProd<Hop>,
     shared: Arc<Shared>,
     status: Arc<Status>,
     /// Epoch and index that the processor expects next; none before the first hop.
@@ -135,7 +135,7 @@ impl<P: Processor> Task<P> {
             } else {
                 Outcome::Unusable
             };
-            // The ring has room for all boxes.
+            // The ring has room for all hops.
             let _ = self.outbox.try_push(hop);
         }
     }
