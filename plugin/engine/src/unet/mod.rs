@@ -1,0 +1,26 @@
+//! The two U-Net stages: [`forward`] for whole clips, [`TwoStage`] for one hop at a time.
+//!
+//! | file | what lives there |
+//! |---|---|
+//! | `forward.rs` | the networks written down plainly with candle: the reference that the streaming form is tested against |
+//! | `two_stage.rs` | both stages in a row with everything between them: level, features, look-ahead, stereo link, taps |
+//! | `stage.rs` | one stage, frame by frame, on buffers that are allocated once |
+//! | `plane.rs` | a layer's rows of the current and the previous frame |
+//! | `math.rs` | powers and activations that vectorise |
+//! | `kernel.rs` | the one inner loop, for each instruction set |
+
+pub mod forward;
+mod kernel;
+mod math;
+mod plane;
+mod stage;
+#[cfg(test)]
+mod tests;
+mod two_stage;
+
+pub use kernel::Isa;
+pub use stage::StageWeights;
+pub use two_stage::{RestoredFrame, TwoStage};
+
+/// Slope of the leaky ReLU below zero.
+pub(crate) const SLOPE: f32 = 0.1;

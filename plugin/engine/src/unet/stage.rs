@@ -1,0 +1,443 @@
+//! One stage, frame by frame.
+
+use super::kernel::{Activation, Affine, Buffer, Isa, Job, Rows};
+use super::math;
+use super::plane::Plane;
+use crate::spec::Spec;
+use std::sync::Arc;
+
+/// One stage's weights, packed for the kernel of one instruction set.
+#[derive(Debug)]
+pub struct StageWeights {
+    isa: Isa,
+    shape: Shape,
+    stem: Vec<Affine>,
+    encoder: Vec<[Affine; 2]>,
+    squeeze: Affine,
+    /// Input and hidden part of the recurrent layer's three gates (r, z, n).
+    gru: [Affine; 2],
+    expand: Affine,
+    up: Vec<Affine>,
+    decoder: Vec<[Affine; 2]>,
+    head: Vec<Affine>,
+}
+
+/// Sizes of one stage.
+#[derive(Clone, Debug)]
+struct Shape {
+    /// Features per bin.
+    cin: usize,
+    /// Values per bin that come out.
+    outs: usize,
+    bins: usize,
+    /// `[bands, bins per band]`.
+    segments: Vec<[usize; 2]>,
+    /// Channels per level.
+    widths: Vec<usize>,
+    /// Bands per level.
+    bands: Vec<usize>,
+    /// Channels per band around the recurrent layer.
+    squeeze: usize,
+    /// Size of the recurrent layer.
+    hidden: usize,
+}
+
+impl StageWeights {
+    /// Packs a stage of `cin` features and `outs` values per bin; `get` finds a tensor's values by its name within the stage. They must have the
+    /// sizes that [`crate::weights::layout`] says.
+    pub(crate) fn pack<'a>(isa: Isa, spec: &Spec, cin: usize, outs: usize, get: impl Fn(&str) -> &'a [f32]) -> Self {
+        use Activation::{Leaky, None};
+        let widths = &spec.widths;
+        let (first, top) = (widths[0], widths.len() - 1);
+        let bands = spec.bands();
+
+        let mut band = 0;
+        let stem = spec.segments.iter().enumerate().map(|(i, &[count, stride])| {
+            // [C0, cin, 1, stride]; a row is [bin][feature]. The bias is a row per band: the position is added to it.
+            let weight = get(&format!("stem.{i}.weight"));
+            let bias = get(&format!("stem.{i}.bias"));
+            let position = get("position");
+            let bias: Vec<f32> = (band..band + count)
+                .flat_map(|band| (0..first).map(move |channel| bias[channel] + position[channel * bands + band]))
+                .collect();
+            band += count;
+            let weight = |_, k, column| weight[(column * cin + k % cin) * stride + k / cin];
+            Affine::new(isa, &[stride * cin], first, weight, &bias, Leaky)
+        });
+        let stem = stem.collect();
+
+        // [Co, sum of parts, 2 frames, 3 bands]; a source is one part's patch, [band][channel], of the previous, then of the current frame.
+        let conv = |name: &str, parts: &[usize], columns: usize| {
+            let all: usize = parts.iter().sum();
+            let weight = get(&format!("{name}.weight"));
+            let inner: Vec<usize> = parts.iter().flat_map(|part| [3 * part; 2]).collect();
+            let packed = |source: usize, k: usize, column: usize| {
+                let (part, frame) = (source / 2, source % 2);
+                let channel = parts[..part].iter().sum::<usize>() + k % parts[part];
+                weight[((column * all + channel) * 2 + frame) * 3 + k / parts[part]]
+            };
+            Affine::new(isa, &inner, columns, packed, get(&format!("{name}.bias")), Leaky)
+        };
+        // [Co, K]: a plain matrix.
+        let dense = |weight: &str, bias: &str, inner: usize, columns: usize, activation| {
+            let weight = get(weight);
+            Affine::new(
+                isa,
+                &[inner],
+                columns,
+                |_, k, column| weight[column * inner + k],
+                get(bias),
+                activation,
+            )
+        };
+        // [Ci, Co, 1, stride], transposed convolution: a row of the output is [stride][Co], whole bands or bins one after the other.
+        let transposed = |name: &str, inner: usize, outs: usize, stride: usize, activation| {
+            let weight = get(&format!("{name}.weight"));
+            let bias = get(&format!("{name}.bias")).repeat(stride);
+            let packed = |_, k, column| weight[(k * outs + column % outs) * stride + column / outs];
+            Affine::new(isa, &[inner], outs * stride, packed, &bias, activation)
+        };
+
+        let hidden = spec.recurrent();
+        Self {
+            isa,
+            shape: Shape {
+                cin,
+                outs,
+                bins: spec.bins,
+                segments: spec.segments.clone(),
+                widths: widths.clone(),
+                bands: (0..widths.len()).map(|level| spec.bands_at(level)).collect(),
+                squeeze: spec.squeeze,
+                hidden,
+            },
+            stem,
+            encoder: widths
+                .iter()
+                .enumerate()
+                .map(|(l, &width)| {
+                    let before = widths[l.saturating_sub(1)];
+                    [
+                        conv(&format!("encoder.{l}.0"), &[before], width),
+                        conv(&format!("encoder.{l}.1"), &[width], width),
+                    ]
+                })
+                .collect(),
+            squeeze: dense("squeeze.weight", "squeeze.bias", widths[top], spec.squeeze, Leaky),
+            gru: ["ih", "hh"].map(|part| {
+                let [weight, bias] = ["weight", "bias"].map(|kind| format!("gru.{kind}_{part}_l0"));
+                dense(&weight, &bias, hidden, 3 * hidden, None)
+            }),
+            expand: dense("expand.weight", "expand.bias", spec.squeeze, widths[top], None),
+            up: (0..top)
+                .map(|l| transposed(&format!("up.{l}"), widths[l + 1], widths[l], 2, Leaky))
+                .collect(),
+            decoder: (0..top)
+                .map(|l| {
+                    let width = widths[l];
+                    [
+                        conv(&format!("decoder.{l}.0"), &[width, width], width),
+                        conv(&format!("decoder.{l}.1"), &[width], width),
+                    ]
+                })
+                .collect(),
+            head: (spec.segments.iter().enumerate())
+                .map(|(i, &[_, stride])| transposed(&format!("head.{i}"), first, outs, stride, None))
+                .collect(),
+        }
+    }
+
+    /// Multiply-adds per frame.
+    pub(crate) fn macs(&self) -> usize {
+        let segments = self.shape.segments.iter().zip(self.stem.iter().zip(&self.head));
+        let segments: usize = segments.map(|([bands, _], (stem, head))| bands * (stem.macs() + head.macs())).sum();
+        let pairs = |pair: &[Affine; 2]| pair[0].macs() + pair[1].macs();
+        let bands = &self.shape.bands;
+        let encoder: usize = self.encoder.iter().zip(bands).map(|(pair, bands)| bands * pairs(pair)).sum();
+        let decoder: usize = self.decoder.iter().zip(bands).map(|(pair, bands)| bands * pairs(pair)).sum();
+        let up: usize = self.up.iter().zip(&bands[1..]).map(|(up, bands)| bands * up.macs()).sum();
+        let lowest = bands[bands.len() - 1] * (self.squeeze.macs() + self.expand.macs());
+        segments + encoder + decoder + up + lowest + self.gru[0].macs() + self.gru[1].macs()
+    }
+
+    /// The instruction set these weights are packed for.
+    pub(crate) fn isa(&self) -> Isa {
+        self.isa
+    }
+}
+
+/// Streaming state of one stage for all channels. Channels share nothing but the weights; they go through each layer one after the other, so that its
+/// weights are fetched once.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    weights: Arc<StageWeights>,
+    channels: Vec<Channel>,
+    /// `[channel][hidden]`: what goes into the recurrent layer, and its state.
+    squeezed: Buffer,
+    hidden: Buffer,
+    /// `[channel][3 * hidden]`: the gates' sums of input and hidden part.
+    sums: [Buffer; 2],
+    /// `[band][channel]` of the lowest level: what comes out of `expand`.
+    expanded: Buffer,
+}
+
+/// One channel's planes.
+#[derive(Debug)]
+struct Channel {
+    levels: Vec<Level>,
+}
+
+/// The planes of one resolution, in the order they are written.
+#[derive(Debug)]
+struct Level {
+    /// What the encoder's first convolution sees: the stem, or the pooled skip of the level above.
+    entered: Plane,
+    /// Between the encoder's convolutions.
+    middle: Plane,
+    /// The encoder's output; at the lowest level also that of the recurrent layer.
+    skip: Plane,
+    /// What came up from the level below. Unused at the lowest level, as are the following.
+    up: Plane,
+    /// Between the decoder's convolutions.
+    merged: Plane,
+    /// The decoder's output, `[band][channel]`.
+    left: Buffer,
+}
+
+impl Stage {
+    /// At the start of a stream.
+    pub(crate) fn new(weights: &Arc<StageWeights>, channels: usize) -> Self {
+        let shape = &weights.shape;
+        let top = shape.widths.len() - 1;
+        let channel = || Channel {
+            levels: (0..=top)
+                .map(|l| {
+                    let (bands, width) = (shape.bands[l], shape.widths[l]);
+                    let decoded = if l < top { bands } else { 0 };
+                    Level {
+                        entered: Plane::new(bands, shape.widths[l.saturating_sub(1)]),
+                        middle: Plane::new(bands, width),
+                        skip: Plane::new(bands, width),
+                        up: Plane::new(decoded, width),
+                        merged: Plane::new(decoded, width),
+                        left: Buffer::new(decoded * width),
+                    }
+                })
+                .collect(),
+        };
+        Self {
+            channels: (0..channels).map(|_| channel()).collect(),
+            squeezed: Buffer::new(channels * shape.hidden),
+            hidden: Buffer::new(channels * shape.hidden),
+            sums: [0, 1].map(|_| Buffer::new(channels * 3 * shape.hidden)),
+            expanded: Buffer::new(shape.bands[top] * shape.widths[top]),
+            weights: Arc::clone(weights),
+        }
+    }
+
+    /// Advances all channels by a frame. `features`: `[channel][bin][feature]`; `out`: `[channel][bin][value]`.
+    ///
+    /// # Panics
+    /// If a slice has another size.
+    ///
+    /// # Real-time
+    /// No allocation, lock or system call.
+    pub(crate) fn step(&mut self, features: &[f32], out: &mut [f32]) {
+        let weights = Arc::clone(&self.weights);
+        let shape = &weights.shape;
+        let top = shape.widths.len() - 1;
+        assert_eq!(features.len(), self.channels.len() * shape.bins * shape.cin);
+        assert_eq!(out.len(), self.channels.len() * shape.bins * shape.outs);
+
+        for (channel, features) in self.channels.iter_mut().zip(features.chunks_exact(shape.bins * shape.cin)) {
+            stem(&weights, features, channel.levels[0].entered.advance());
+        }
+        for l in 0..=top {
+            let [first, second] = &weights.encoder[l];
+            for channel in &mut self.channels {
+                let level = &mut channel.levels[l];
+                first.apply(&level.entered.patches(), level.middle.advance());
+            }
+            for channel in &mut self.channels {
+                let level = &mut channel.levels[l];
+                second.apply(&level.middle.patches(), level.skip.advance());
+                if let [level, below, ..] = &mut channel.levels[l..] {
+                    weights.isa.run(Pool {
+                        rows: level.skip.rows(),
+                        width: shape.widths[l],
+                        pooled: below.entered.advance(),
+                    });
+                }
+            }
+        }
+        self.recur(&weights);
+        for l in (0..top).rev() {
+            let [first, second] = &weights.decoder[l];
+            for channel in &mut self.channels {
+                let (above, below) = channel.levels.split_at_mut(l + 1);
+                let rows = if l + 1 == top { below[0].skip.rows() } else { &below[0].left };
+                let rows = Rows {
+                    data: rows,
+                    stride: shape.widths[l + 1],
+                };
+                weights.up[l].apply(&[rows], above[l].up.advance());
+            }
+            for channel in &mut self.channels {
+                let level = &mut channel.levels[l];
+                let ([past_up, up], [past_skip, skip]) = (level.up.patches(), level.skip.patches());
+                first.apply(&[past_up, up, past_skip, skip], level.merged.advance());
+            }
+            for channel in &mut self.channels {
+                let level = &mut channel.levels[l];
+                second.apply(&level.merged.patches(), &mut level.left);
+            }
+        }
+        for (channel, out) in self.channels.iter().zip(out.chunks_exact_mut(shape.bins * shape.outs)) {
+            let level = &channel.levels[0];
+            // A network of one level has no decoder.
+            head(&weights, if top == 0 { level.skip.rows() } else { &level.left }, out);
+        }
+    }
+
+    /// The recurrent layer of the lowest level, all channels at once: its weights are more than half of the stage's and are used once per frame.
+    fn recur(&mut self, weights: &StageWeights) {
+        let shape = &weights.shape;
+        let (top, hidden) = (shape.widths.len() - 1, shape.hidden);
+        for (channel, squeezed) in self.channels.iter().zip(self.squeezed.chunks_exact_mut(hidden)) {
+            let rows = Rows {
+                data: channel.levels[top].skip.rows(),
+                stride: shape.widths[top],
+            };
+            weights.squeeze.apply(&[rows], squeezed);
+        }
+        for ((affine, data), sums) in weights.gru.iter().zip([&self.squeezed, &self.hidden]).zip(&mut self.sums) {
+            affine.apply(&[Rows { data, stride: hidden }], sums);
+        }
+        let [input, kept] = &self.sums;
+        let gates = input.chunks_exact(3 * hidden).zip(kept.chunks_exact(3 * hidden));
+        for ((input, kept), state) in gates.zip(self.hidden.chunks_exact_mut(hidden)) {
+            weights.isa.run(Gates { input, kept, state });
+        }
+        for (channel, state) in self.channels.iter_mut().zip(self.hidden.chunks_exact(hidden)) {
+            let rows = Rows {
+                data: state,
+                stride: shape.squeeze,
+            };
+            weights.expand.apply(&[rows], &mut self.expanded);
+            for (value, more) in channel.levels[top].skip.rows_mut().iter_mut().zip(self.expanded.iter()) {
+                *value += more;
+            }
+        }
+    }
+
+    /// Back to the start of a stream.
+    pub(crate) fn reset(&mut self) {
+        for level in self.channels.iter_mut().flat_map(|channel| &mut channel.levels) {
+            for plane in [
+                &mut level.entered,
+                &mut level.middle,
+                &mut level.skip,
+                &mut level.up,
+                &mut level.merged,
+            ] {
+                plane.reset();
+            }
+        }
+        self.hidden.fill(0.0);
+    }
+
+    /// All intermediate rows of a channel after a step, by the names that [`super::forward`] gives them.
+    #[cfg(test)]
+    pub(super) fn trace(&self, channel: usize) -> Vec<(String, Vec<f32>)> {
+        let levels = &self.channels[channel].levels;
+        let hidden = self.weights.shape.hidden;
+        let mut all = vec![
+            ("squeeze".to_owned(), self.squeezed[channel * hidden..][..hidden].to_vec()),
+            ("gru".to_owned(), self.hidden[channel * hidden..][..hidden].to_vec()),
+        ];
+        for (l, level) in levels.iter().enumerate() {
+            let entered = if l == 0 { "stem".to_owned() } else { format!("pool.{}", l - 1) };
+            all.push((entered, level.entered.rows().to_vec()));
+            all.push((format!("encoder.{l}.0"), level.middle.rows().to_vec()));
+            if l + 1 == levels.len() {
+                all.push(("bottleneck".to_owned(), level.skip.rows().to_vec()));
+            } else {
+                all.push((format!("encoder.{l}.1"), level.skip.rows().to_vec()));
+                all.push((format!("up.{l}"), level.up.rows().to_vec()));
+                all.push((format!("decoder.{l}.0"), level.merged.rows().to_vec()));
+                all.push((format!("decoder.{l}.1"), level.left.to_vec()));
+            }
+        }
+        all
+    }
+}
+
+/// Bins to bands: `features [bin][feature]` -> `out [band][channel]`.
+fn stem(weights: &StageWeights, mut features: &[f32], mut out: &mut [f32]) {
+    for (affine, [bands, stride]) in weights.stem.iter().zip(&weights.shape.segments) {
+        let stride = stride * weights.shape.cin;
+        let (rows, rest) = out.split_at_mut(bands * affine.columns());
+        affine.apply(&[Rows { data: features, stride }], rows);
+        features = &features[bands * stride..];
+        out = rest;
+    }
+}
+
+/// Bands to bins: `rows [band][channel]` -> `out [bin][value]`.
+fn head(weights: &StageWeights, mut rows: &[f32], mut out: &mut [f32]) {
+    let stride = weights.shape.widths[0];
+    for (affine, [bands, _]) in weights.head.iter().zip(&weights.shape.segments) {
+        let (bins, rest) = out.split_at_mut(bands * affine.columns());
+        affine.apply(&[Rows { data: rows, stride }], bins);
+        rows = &rows[bands * stride..];
+        out = rest;
+    }
+}
+
+/// Larger of each two neighbouring bands: `rows [2 * band][channel]` -> `pooled [band][channel]`.
+struct Pool<'a> {
+    rows: &'a [f32],
+    width: usize,
+    pooled: &'a mut [f32],
+}
+
+impl Job for Pool<'_> {
+    #[inline(always)]
+    fn run(self) {
+        let Self { rows, width, pooled } = self;
+        for (pooled, pair) in pooled.chunks_exact_mut(width).zip(rows.chunks_exact(2 * width)) {
+            let (a, b) = pair.split_at(width);
+            for ((pooled, a), b) in pooled.iter_mut().zip(a).zip(b) {
+                *pooled = if a > b { *a } else { *b };
+            }
+        }
+    }
+}
+
+/// A gated recurrent unit's step (PyTorch's form and gate order r, z, n). `input`, `kept`: `[3][hidden]`, the sums of the input's and the state's part
+/// with their biases; `state`: `[hidden]`.
+struct Gates<'a> {
+    input: &'a [f32],
+    kept: &'a [f32],
+    state: &'a mut [f32],
+}
+
+impl Job for Gates<'_> {
+    #[inline(always)]
+    fn run(self) {
+        let size = self.state.len();
+        let (input_r, rest) = self.input.split_at(size);
+        let (input_z, input_n) = rest.split_at(size);
+        let (kept_r, rest) = self.kept.split_at(size);
+        let (kept_z, kept_n) = rest.split_at(size);
+        let (input_n, kept_n) = (&input_n[..size], &kept_n[..size]);
+        for i in 0..size {
+            let r = math::sigmoid(input_r[i] + kept_r[i]);
+            let z = math::sigmoid(input_z[i] + kept_z[i]);
+            let n = math::tanh(input_n[i] + r * kept_n[i]);
+            let next = (1.0 - z) * n + z * self.state[i];
+            // What is not a number (false in every comparison) must not stay in the state for ever, and tiny values would become slow subnormal ones.
+            self.state[i] = if next.abs() > 1e-20 { next } else { 0.0 };
+        }
+    }
+}
