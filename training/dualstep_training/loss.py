@@ -24,7 +24,7 @@ class Weights:
     missing: float = 2.0
     """Times that missing energy costs what left-over noise of the same size costs: a mean over what may be noise or
     music takes too much away, and the ear forgives noise sooner than holes."""
-    ratio: float = 0.02
+    ratio: float = 0.03
     """Per dB of signal-to-noise ratio."""
 
 
@@ -33,10 +33,13 @@ RATIO_CEILING_DB = 45.0
 
 
 def bin_weights(spec: Spec) -> Tensor:
-    """`[bins]`, mean 1. Bins are 25 Hz wide everywhere, hearing and energy live at the bottom: without weights three
-    quarters of the loss would be about 5 to 20 kHz."""
+    """`[bins]`, mean 1: every critical band (ERB, Glasberg & Moore 1990) counts the same.
+
+    Bins are 25 Hz wide everywhere. Without weights three quarters of the loss would be about 5 to 20 kHz, and a network
+    leaves thumps and hum alone, which are a dozen bins.
+    """
     hz = torch.arange(spec.bins, dtype=torch.float32) * 25.0
-    weights = (hz + 300.0) ** -0.5
+    weights = 1.0 / (24.7 * (4.37e-3 * hz + 1.0))
     return weights / weights.mean()
 
 

@@ -7,7 +7,7 @@ import pytest
 import tiny
 import torch
 
-from dualstep_training import curves, train, validate
+from dualstep_training import card, curves, train, validate
 from dualstep_training import export as exporter
 from dualstep_training.checkpoint import Checkpoint
 from dualstep_training.feed import Feed, repaired
@@ -178,5 +178,8 @@ def test_end_to_end(tmp_path, capsys):
     assert len(tensors) > 100 and vectors.exists()
     kinds = {r["kind"] for r in curves.rows(run / "validation.csv")}
     assert kinds == set(validate.KINDS)
+    text = tmp_path / "README.md"
+    assert card.main(["--cache", str(cache), "--run", str(run), "--out", str(text)]) == 0
+    assert "| generated |" in text.read_text() and "| worn+noise |" in text.read_text()
     live = ["--config", "live", "--run", str(tmp_path / "live"), "--init", str(weights), "--stage", "both", "--steps", "1"]
     assert train.main([*live, *base[2:4], *base[6:], "0"]) == 0
