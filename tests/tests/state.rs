@@ -74,9 +74,7 @@ fn texts_read_back() {
             let close = read.is_some_and(|read| (read - value).abs() < 0.006);
             assert!(close, "{id} writes {text:?} for {value} and reads it as {read:?}");
         }
-        let switch = matches!(id, "removed" | "link" | "bypass");
-        // The framework reads any text that isn't "on" as off.
-        assert!(switch || plugin.read(id, "quux").is_none(), "{id} reads nonsense");
+        assert_eq!(plugin.read(id, "quux"), None, "{id} reads nonsense");
     }
     for (id, text) in [
         ("declick", "0 %"),
@@ -187,6 +185,26 @@ fn values_out_of_range_do_no_harm() {
             let _ = plugin.load(&wrap(content.to_string().as_bytes()));
             let stage1 = plugin.value("stage1");
             assert!((0.0..=1.0).contains(&stage1), "{id}: {value} became {stage1}");
+        }
+    }
+}
+
+#[test]
+fn values_of_the_wrong_type_change_nothing() {
+    let bundle = Bundle::release();
+    for id in PLUGINS {
+        for (parameter, value) in [
+            ("stage1", json!({"bool": true})),
+            ("mix", json!({"string": "quux"})),
+            ("link", json!({"f32": 1.0})),
+        ] {
+            let mut content = parse(&Plugin::new(&bundle, id).save());
+            content["params"][parameter] = value;
+            let mut plugin = moved(&bundle, id);
+            let saved = plugin.save();
+            // The framework takes it; that it does nothing is the plugin's.
+            let _ = plugin.load(&wrap(content.to_string().as_bytes()));
+            assert_eq!(plugin.save(), saved, "{id}: a {parameter} of the wrong type changed something");
         }
     }
 }
