@@ -18,6 +18,9 @@ REPAIR_SHARE = 0.5
 REPAIR_ERROR = 0.1
 """Error of a repaired sample, relative to the signal: about what interpolation leaves."""
 
+SPARED_DRUMS = 0.5
+"""Share of drum items that arrive without noise: their hits look like crackle, and must be left alone."""
+
 
 @dataclass
 class Clips:
@@ -87,6 +90,7 @@ class Feed:
         # Seeded by the batch's number, so that no further random state has to be kept.
         generator = torch.Generator().manual_seed(int(state["batches"]))
         noisy = repaired(batch.noisy, batch.worn, batch.click_mask, generator)
+        noisy = spared(noisy, batch.worn, ["drums" in tags for tags in batch.tags], generator)
         self.spent_s += time.perf_counter() - started
         return Clips(noisy, batch.worn, batch.clean, state)
 
@@ -99,3 +103,10 @@ def repaired(noisy: Tensor, worn: Tensor, mask: Tensor, generator: torch.Generat
     chosen = (torch.rand(noisy.shape[0], 1, generator=generator) < REPAIR_SHARE).to(noisy.device)
     error = torch.randn(noisy.shape, generator=generator).to(noisy.device)
     return torch.where(mask & chosen, worn * (1.0 + REPAIR_ERROR * error), noisy)
+
+
+def spared(noisy: Tensor, worn: Tensor, drums: list[bool], generator: torch.Generator) -> Tensor:
+    """Takes the noise away from some of the items that are drums."""
+    chosen = torch.rand(noisy.shape[0], generator=generator) < SPARED_DRUMS
+    chosen = (chosen & torch.tensor(drums)).to(noisy.device)
+    return torch.where(chosen[:, None], worn, noisy)

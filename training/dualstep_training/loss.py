@@ -21,15 +21,16 @@ class Weights:
 
     magnitude: float = 0.7
     complex: float = 0.3
-    missing: float = 2.0
+    missing: float = 1.5
     """Times that missing energy costs what left-over noise of the same size costs: a mean over what may be noise or
     music takes too much away, and the ear forgives noise sooner than holes."""
     ratio: float = 0.03
     """Per dB of signal-to-noise ratio."""
 
 
-RATIO_CEILING_DB = 45.0
-"""Beyond this ratio nothing is to be gained: clean items must not outweigh the others."""
+RATIO_CEILING_DB = 30.0
+"""Beyond this ratio little is to be gained. With 45 dB here, clean items held everything near a gain of one that may be
+music or noise: thumps and hum stayed."""
 
 
 def bin_weights(spec: Spec) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from dualstep_training import card, curves, train, validate
 from dualstep_training import export as exporter
 from dualstep_training.checkpoint import Checkpoint
-from dualstep_training.feed import Feed, repaired
+from dualstep_training.feed import Feed, repaired, spared
 from dualstep_training.train import Log, Options, Trainer
 
 
@@ -108,6 +108,16 @@ def test_repair_replaces_masked_samples_of_about_half_of_the_items():
     mended = (out - worn)[:, 20:30].abs().amax(1) < 0.5
     assert 70 < int(mended.sum()) < 130
     assert torch.equal(out[~mended], noisy[~mended])
+
+
+def test_half_of_the_drums_arrive_without_noise():
+    worn = tiny.clips(200, 64, 0)
+    noisy = worn + 1.0
+    drums = [i % 2 == 0 for i in range(200)]
+    out = spared(noisy, worn, drums, torch.Generator().manual_seed(0))
+    without = (out == worn).all(1)
+    assert not bool(without[1::2].any()) and 30 < int(without[0::2].sum()) < 70
+    assert torch.equal(out[~without], noisy[~without])
 
 
 def test_curves_forget_what_a_resumed_run_does_again(tmp_path):
