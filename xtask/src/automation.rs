@@ -16,12 +16,12 @@ use crate::parameters::{ParameterError, Setting};
 #[derive(Debug, Error)]
 pub enum AutomationError {
     /// It can't be read.
-    #[error("can't read the automation file {path}: {source}")]
+    #[error("can't read {path}: {reason}")]
     Read {
         /// The file.
         path: String,
         /// Why.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// A line has other than three fields.
     #[error("line {line}: expected seconds,id,value but found {found:?}")]
@@ -40,12 +40,12 @@ pub enum AutomationError {
         found: String,
     },
     /// A parameter or a value is not known.
-    #[error("line {line}: {source}")]
+    #[error("line {line}: {reason}")]
     Setting {
         /// Its number, from 1.
         line: usize,
         /// Why.
-        source: ParameterError,
+        reason: ParameterError,
     },
 }
 
@@ -74,9 +74,9 @@ pub struct Event {
 /// # Errors
 /// If it can't be read, or for the first line that is wrong.
 pub fn read(path: &Path) -> Result<Vec<Point>, AutomationError> {
-    let text = fs::read_to_string(path).map_err(|source| AutomationError::Read {
+    let text = fs::read_to_string(path).map_err(|reason| AutomationError::Read {
         path: path.display().to_string(),
-        source,
+        reason,
     })?;
     parse(&text)
 }
@@ -111,7 +111,7 @@ pub fn parse(text: &str) -> Result<Vec<Point>, AutomationError> {
                 line,
                 found: time.to_owned(),
             })?,
-            setting: Setting::new(id, value).map_err(|source| AutomationError::Setting { line, source })?,
+            setting: Setting::new(id, value).map_err(|reason| AutomationError::Setting { line, reason })?,
         });
     }
     points.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));

@@ -18,7 +18,7 @@ const LOW_HZ: f64 = 40.0;
 /// Highest frequency shown, in Hz; less where the recording ends below.
 const HIGH_HZ: f64 = 20_000.0;
 /// Levels at the two ends of the colour map, in dB relative to a full-scale sine.
-const RANGE_DB: (f64, f64) = (-110.0, -20.0);
+const RANGE_DB: (f64, f64) = (-105.0, -20.0);
 /// Most columns kept. Half of it is what a long recording ends up with at least.
 const MAX_COLUMNS: usize = 2400;
 /// Rows kept, each a narrow band.

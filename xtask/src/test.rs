@@ -76,7 +76,7 @@ fn python(steps: &mut Steps, root: &Path, environment: &[(&str, &Path)]) {
             steps.tests("training code", &mut training, pytest_tally);
         } else {
             let how = format!(
-                "skipped: no PyTorch; to run them: {} -m pip install torch -r training/requirements.txt",
+                "skipped: no PyTorch; to run them: {} -m pip install './training[test]'",
                 venv_python(root).display()
             );
             println!("\ntraining code: {how}");

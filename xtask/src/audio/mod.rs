@@ -1,6 +1,5 @@
 //! Audio files in and out, a block at a time.
 
-mod flac;
 mod read;
 mod write;
 

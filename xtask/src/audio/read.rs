@@ -1,7 +1,7 @@
 //! Reading audio files as a stream.
 
 use std::fs::File;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use symphonia::core::codecs::audio::well_known::CODEC_ID_MP3;
@@ -25,12 +25,12 @@ pub enum ReadError {
     #[error("can't open it: {0}")]
     Open(std::io::Error),
     /// Reading stopped in the middle.
-    #[error("reading failed after {seconds:.3} s: {source}")]
+    #[error("reading failed after {seconds:.3} s: {reason}")]
     Io {
         /// How far it went.
         seconds: f64,
         /// Why.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// No known audio format.
     #[error("not an audio file of a known format (WAV, AIFF, FLAC, MP3 or OGG Vorbis)")]
@@ -54,6 +54,9 @@ pub enum ReadError {
         /// Samples per channel that could be read.
         found: u64,
     },
+    /// An Ogg file without its end.
+    #[error("it is cut short: the page that ends an OGG recording is missing")]
+    EndMissing,
     /// Nothing in it.
     #[error("it holds no samples")]
     Empty,
@@ -90,9 +93,16 @@ impl Reader {
     /// # Errors
     /// If it isn't audio, or not of a kind that the plugin takes, or empty.
     pub fn open(path: &Path) -> Result<Self, ReadError> {
-        let file = File::open(path).map_err(ReadError::Open)?;
-        if file.metadata().map_err(ReadError::Open)?.is_dir() {
+        let mut file = File::open(path).map_err(ReadError::Open)?;
+        let metadata = file.metadata().map_err(ReadError::Open)?;
+        if metadata.is_dir() {
             return Err(ReadError::NotAudio);
+        }
+        if metadata.len() == 0 {
+            return Err(ReadError::Empty);
+        }
+        if !ogg_is_whole(&mut file, metadata.len()).map_err(ReadError::Open)? {
+            return Err(ReadError::EndMissing);
         }
         let stream = MediaSourceStream::new(Box::new(file), Default::default());
         let mut hint = Hint::new();
@@ -239,7 +249,7 @@ impl Reader {
     fn fail(&self, error: Error) -> ReadError {
         let seconds = self.decoded as f64 / f64::from(self.sample_rate_hz.max(1));
         match error {
-            Error::IoError(source) => ReadError::Io { seconds, source },
+            Error::IoError(reason) => ReadError::Io { seconds, reason },
             Error::Unsupported(what) => ReadError::Unsupported(what),
             Error::ResetRequired => ReadError::Unsupported("several recordings chained in one file"),
             other => ReadError::Damaged {
@@ -247,5 +257,100 @@ impl Reader {
                 reason: other.to_string(),
             },
         }
+    }
+}
+
+/// Whether a file is no Ogg file, or one whose last page is there in full and marked as the last (RFC 3533, section 6). An Ogg file declares
+/// its length nowhere else. Leaves the file at its start.
+fn ogg_is_whole(file: &mut File, length: u64) -> std::io::Result<bool> {
+    const HEADER: usize = 27;
+    const LARGEST_PAGE: u64 = 65_307;
+    const CAPTURE: &[u8; 4] = b"OggS";
+    const END_OF_STREAM: u8 = 4;
+    let mut start = [0; 4];
+    let is_ogg = length >= 4 && file.read_exact(&mut start).is_ok() && &start == CAPTURE;
+    let mut tail = Vec::new();
+    if is_ogg {
+        file.seek(SeekFrom::Start(length.saturating_sub(LARGEST_PAGE)))?;
+        file.read_to_end(&mut tail)?;
+    }
+    file.rewind()?;
+    let Some(at) = tail.windows(4).rposition(|w| w == CAPTURE) else {
+        return Ok(!is_ogg);
+    };
+    let page = &tail[at..];
+    let Some((header, rest)) = page.split_at_checked(HEADER) else {
+        return Ok(false);
+    };
+    let segments = usize::from(header[HEADER - 1]);
+    let content: usize = rest.iter().take(segments).map(|s| usize::from(*s)).sum();
+    Ok(header[5] & END_OF_STREAM != 0 && rest.len() >= segments + content)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Encoding, Planar, Writer};
+    use super::*;
+
+    type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+    fn message(path: &Path) -> String {
+        let mut reader = match Reader::open(path) {
+            Ok(reader) => reader,
+            Err(error) => return error.to_string(),
+        };
+        let mut block: Planar = vec![vec![0.0; 1000]; 2];
+        loop {
+            match reader.read(&mut block, 1000) {
+                Ok(1000) => {}
+                Ok(_) => return "fine".to_owned(),
+                Err(error) => return error.to_string(),
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_file_is_said() -> Outcome {
+        let folder = tempfile::tempdir()?;
+        let at = |name: &str| folder.path().join(name);
+        let audio: Planar = vec![(0u16..20_000).map(|n| (f32::from(n) * 0.1).sin() * 0.5).collect()];
+        for name in ["whole.wav", "whole.flac", "empty.wav"] {
+            let mut writer = Writer::create(&at(name), 44_100, 1, Encoding::Int24, None, false)?;
+            let frames = if name.starts_with("empty") { 0 } else { 20_000 };
+            writer.write(&audio, 0, frames)?;
+            writer.finish()?;
+        }
+        for ending in ["wav", "flac"] {
+            let whole = std::fs::read(at(&format!("whole.{ending}")))?;
+            std::fs::write(at(&format!("cut.{ending}")), &whole[..whole.len() / 2])?;
+        }
+        std::fs::write(at("text.wav"), "these are words, not samples")?;
+        std::fs::write(at("nothing.flac"), "")?;
+        let mut page = vec![0; 27];
+        page[..4].copy_from_slice(b"OggS");
+        std::fs::write(at("cut.ogg"), page)?;
+        assert_eq!(message(&at("whole.wav")), "fine");
+        assert_eq!(message(&at("whole.flac")), "fine");
+        assert!(message(&at("cut.wav")).contains("promises 20000 samples per channel, it holds"));
+        assert!(message(&at("cut.flac")).contains("promises 20000 samples per channel, it holds"));
+        assert!(message(&at("cut.ogg")).contains("page that ends"));
+        assert_eq!(message(&at("empty.wav")), "it holds no samples");
+        assert_eq!(message(&at("nothing.flac")), "it holds no samples");
+        assert!(message(&at("text.wav")).contains("not an audio file"));
+        assert!(message(&at("none.wav")).contains("can't open it"));
+        assert!(message(folder.path()).contains("not an audio file"));
+        Ok(())
+    }
+
+    #[test]
+    fn more_than_two_channels_are_refused() -> Outcome {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("four.wav");
+        let audio: Planar = vec![vec![0.1; 100]; 4];
+        let mut writer = Writer::create(&path, 44_100, 4, Encoding::Float, None, false)?;
+        writer.write(&audio, 0, 100)?;
+        writer.finish()?;
+        assert_eq!(message(&path), "it has 4 channels: Dualstep takes mono and stereo");
+        Ok(())
     }
 }

@@ -1,16 +1,20 @@
 //! Writing audio files as a stream, under a temporary name until they are whole.
 
+use std::cell::RefCell;
 use std::fs::File;
-use std::io::{self, BufWriter};
+use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
+use flac_codec::encode::{FlacSampleWriter, Options};
 use hound::{SampleFormat, WavSpec, WavWriter};
 use tempfile::TempPath;
 use thiserror::Error;
 
 use super::Planar;
-use super::flac::{self, FlacWriter};
 
+/// Bits per sample of FLAC files.
+const FLAC_BITS: u32 = 24;
 /// The largest data chunk a WAV file is given: its lengths are 32 bits wide, and the header needs some.
 const WAV_MAX_BYTES: u64 = u32::MAX as u64 - 4096;
 
@@ -30,20 +34,12 @@ pub enum WriteError {
         path: String,
     },
     /// The folder is missing or doesn't let itself be written to, or the disk is full.
-    #[error("can't write {path}: {source}")]
+    #[error("can't write {path}: {reason}")]
     Io {
         /// The name.
         path: String,
         /// Why.
-        source: io::Error,
-    },
-    /// FLAC can't name the rate.
-    #[error("{path}: FLAC doesn't take {sample_rate_hz} Hz; write a .wav file")]
-    Rate {
-        /// The name.
-        path: String,
-        /// The rate.
-        sample_rate_hz: u32,
+        reason: io::Error,
     },
     /// WAV can't hold so much.
     #[error("{path}: more than the 4 GiB that a WAV file can hold; write a .flac file")]
@@ -64,7 +60,31 @@ pub enum Encoding {
 
 enum Sink {
     Wav(WavWriter<BufWriter<File>>),
-    Flac(Box<FlacWriter<BufWriter<File>>>),
+    Flac {
+        encoder: Box<FlacSampleWriter<Shared>>,
+        file: Shared,
+        interleaved: Vec<i32>,
+    },
+}
+
+/// A file that its owner can still flush after an encoder has finished with it: only then is a full disk noticed.
+#[derive(Clone)]
+struct Shared(Rc<RefCell<BufWriter<File>>>);
+
+impl Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.borrow_mut().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.borrow_mut().flush()
+    }
+}
+
+impl Seek for Shared {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.0.borrow_mut().seek(to)
+    }
 }
 
 /// A file being written. It appears under its own name when [`Writer::finish`] succeeds; dropped before, it leaves nothing behind.
@@ -94,7 +114,7 @@ impl Writer {
         force: bool,
     ) -> Result<Self, WriteError> {
         let name = || path.display().to_string();
-        let io_error = |source| WriteError::Io { path: name(), source };
+        let io_error = |reason| WriteError::Io { path: name(), reason };
         let kind = ending(path)?;
         if !force && path.symlink_metadata().is_ok() {
             return Err(WriteError::Exists { path: name() });
@@ -104,14 +124,15 @@ impl Writer {
         let out = BufWriter::with_capacity(1 << 16, file);
         let (sink, encoding) = match kind {
             Ending::Flac => {
-                if !flac::takes_rate(sample_rate_hz) {
-                    return Err(WriteError::Rate {
-                        path: name(),
-                        sample_rate_hz,
-                    });
-                }
-                let writer = FlacWriter::new(out, sample_rate_hz, channels).map_err(io_error)?;
-                (Sink::Flac(Box::new(writer)), Encoding::Int24)
+                let file = Shared(Rc::new(RefCell::new(out)));
+                let channels = u8::try_from(channels).unwrap_or(u8::MAX);
+                let encoder = FlacSampleWriter::new(file.clone(), Options::default(), sample_rate_hz, FLAC_BITS, channels, None);
+                let sink = Sink::Flac {
+                    encoder: Box::new(encoder.map_err(|e| io_error(from_flac(e)))?),
+                    file,
+                    interleaved: Vec::new(),
+                };
+                (sink, Encoding::Int24)
             }
             Ending::Wav => {
                 let bytes = if encoding == Encoding::Float { 4 } else { 3 } * channels as u64;
@@ -160,21 +181,20 @@ impl Writer {
                 });
             }
         }
-        for frame in from..to {
-            for channel in audio {
-                let sample = channel[frame];
-                let result = match (&mut self.sink, self.encoding) {
-                    (Sink::Wav(wav), Encoding::Float) => wav.write_sample(sample).map_err(from_hound),
-                    (Sink::Wav(wav), Encoding::Int24) => wav.write_sample(quantise(sample, &mut self.clipped)).map_err(from_hound),
-                    (Sink::Flac(flac), _) => flac.push(quantise(sample, &mut self.clipped)),
-                };
-                result.map_err(|source| WriteError::Io {
-                    path: self.path.display().to_string(),
-                    source,
-                })?;
+        let result = match &mut self.sink {
+            Sink::Wav(wav) => write_wav(wav, self.encoding, audio, from..to, &mut self.clipped).map_err(from_hound),
+            Sink::Flac { encoder, interleaved, .. } => {
+                interleaved.clear();
+                for frame in from..to {
+                    interleaved.extend(audio.iter().map(|channel| quantise(channel[frame], &mut self.clipped)));
+                }
+                encoder.write(interleaved).map_err(from_flac)
             }
-        }
-        Ok(())
+        };
+        result.map_err(|reason| WriteError::Io {
+            path: self.path.display().to_string(),
+            reason,
+        })
     }
 
     /// Samples that were above full scale and had to be clipped; 0 for floating point.
@@ -196,10 +216,13 @@ impl Writer {
             ..
         } = self;
         let name = || path.display().to_string();
-        let io_error = |source| WriteError::Io { path: name(), source };
+        let io_error = |reason| WriteError::Io { path: name(), reason };
         match sink {
             Sink::Wav(wav) => wav.finalize().map_err(|e| io_error(from_hound(e)))?,
-            Sink::Flac(flac) => drop(flac.finish().map_err(io_error)?),
+            Sink::Flac { encoder, mut file, .. } => {
+                encoder.finalize().map_err(|e| io_error(from_flac(e)))?;
+                file.flush().map_err(io_error)?;
+            }
         }
         let persisted = if force {
             temporary.persist(&path)
@@ -222,7 +245,11 @@ pub(crate) fn temporary_file(folder: &Path) -> io::Result<tempfile::NamedTempFil
         use std::os::unix::fs::PermissionsExt;
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
-    builder.tempfile_in(folder)
+    builder.tempfile_in(folder).map_err(|error| {
+        // The library adds the temporary name, which says nothing to a user.
+        let inner = error.get_ref().and_then(|e| e.source()).and_then(|e| e.downcast_ref::<io::Error>());
+        inner.and_then(io::Error::raw_os_error).map_or(error, io::Error::from_raw_os_error)
+    })
 }
 
 enum Ending {
@@ -237,6 +264,31 @@ fn ending(path: &Path) -> Result<Ending, WriteError> {
         _ => Err(WriteError::Ending {
             path: path.display().to_string(),
         }),
+    }
+}
+
+fn write_wav(
+    wav: &mut WavWriter<BufWriter<File>>,
+    encoding: Encoding,
+    audio: &Planar,
+    frames: std::ops::Range<usize>,
+    clipped: &mut u64,
+) -> Result<(), hound::Error> {
+    for frame in frames {
+        for channel in audio {
+            match encoding {
+                Encoding::Float => wav.write_sample(channel[frame])?,
+                Encoding::Int24 => wav.write_sample(quantise(channel[frame], clipped))?,
+            }
+        }
+    }
+    Ok(())
+}
+
+fn from_flac(error: flac_codec::Error) -> io::Error {
+    match error {
+        flac_codec::Error::Io(error) => error,
+        other => io::Error::new(io::ErrorKind::InvalidInput, other.to_string()),
     }
 }
 
@@ -313,7 +365,7 @@ mod tests {
             ("d.flac", 8_000, 1, 1, Encoding::Int24),
             ("e.flac", 192_000, 2, 8_192, Encoding::Int24),
             ("f.flac", 384_000, 1, 4_097, Encoding::Int24),
-            ("g.flac", 96_000, 2, 4_112, Encoding::Int24),
+            ("g.flac", 100_001, 2, 4_112, Encoding::Int24),
         ] {
             let path = folder.path().join(name);
             let audio = signal(channels, frames);
@@ -364,8 +416,29 @@ mod tests {
         };
         assert!(create("out.mp3", 44_100, None).is_err_and(|e| e.contains("must be .wav or .flac")));
         assert!(create("no-such-folder/out.wav", 44_100, None).is_err_and(|e| e.contains("can't write") && e.contains("no-such-folder")));
-        assert!(create("out-rate.flac", 100_001, None).is_err_and(|e| e.contains("100001 Hz")));
+        assert!(create("out-rate.flac", 2_000_000, None).is_err());
         assert!(create("out-long.wav", 44_100, Some(600_000_000)).is_err_and(|e| e.contains("4 GiB")));
+    }
+
+    #[test]
+    fn flac_never_grows_beyond_plain_samples() -> Outcome {
+        // Full-scale noise with 24 bits doesn't compress; an encoder with 16-bit code tables would blow it up a hundredfold.
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("noise.flac");
+        let mut state = 1u32;
+        let noise: Vec<f32> = (0..50_000)
+            .map(|_| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                f32::from(u16::try_from(state >> 16).unwrap_or(0)) / 32_768.0 - 1.0
+            })
+            .map(|coarse| (coarse * 1.234_567).clamp(-0.99, 0.99))
+            .collect();
+        let mut writer = Writer::create(&path, 48_000, 1, Encoding::Int24, None, false)?;
+        writer.write(&vec![noise], 0, 50_000)?;
+        writer.finish()?;
+        let bytes = fs::metadata(&path)?.len();
+        assert!(bytes < 50_000 * 3 + 10_000, "{bytes}");
+        Ok(())
     }
 
     #[test]

@@ -87,7 +87,7 @@ pub fn run(args: &Args) -> Result<()> {
         args.to,
     )?;
     let automation = match &args.automation {
-        Some(path) => automation::read(path).with_context(|| format!("automation file {}", path.display()))?,
+        Some(path) => automation::read(path).with_context(|| format!("automation {}", path.display()))?,
         None => Vec::new(),
     };
     let settings = Settings {

@@ -94,23 +94,39 @@ fn tree(input: &Path, output: &Path, removed: Option<&Path>, spectrogram: Option
         .sort_by_file_name()
         .into_iter()
         .filter_entry(|e| e.depth() == 0 || !(hidden(e.file_name()) || (e.file_type().is_dir() && is_result(e.path()))));
-    let mut items = Vec::new();
+    let mut recordings = Vec::new();
     for file in files {
         let file = file?;
         let relative = file.path().strip_prefix(input)?;
-        if !file.path().is_file() || !is_recording(relative) {
-            continue;
+        if file.path().is_file() && is_recording(relative) {
+            recordings.push(relative.to_owned());
         }
-        let ending = format_of(relative, to);
-        items.push(Item {
-            name: relative.display().to_string(),
-            input: file.path().to_owned(),
-            output: output.join(relative).with_extension(ending),
-            removed: removed.map(|folder| folder.join(relative).with_extension(ending)),
-            spectrogram: spectrogram.map(|folder| folder.join(relative).with_extension("png")),
-            in_tree: true,
-        });
     }
+    let mut stems: BTreeMap<PathBuf, usize> = BTreeMap::new();
+    for recording in &recordings {
+        *stems.entry(recording.with_extension("")).or_default() += 1;
+    }
+    let items: Vec<Item> = recordings
+        .iter()
+        .map(|recording| {
+            let ending = format_of(recording, to);
+            // "side.mp3" next to "side.wav" becomes "side.mp3.wav".
+            let shared = stems.get(&recording.with_extension("")).is_some_and(|count| *count > 1);
+            let kept = if shared && ending_of(recording) != ending {
+                format!("{}.", ending_of(recording))
+            } else {
+                String::new()
+            };
+            Item {
+                name: recording.display().to_string(),
+                input: input.join(recording),
+                output: output.join(recording).with_extension(format!("{kept}{ending}")),
+                removed: removed.map(|folder| folder.join(recording).with_extension(format!("{kept}{ending}"))),
+                spectrogram: spectrogram.map(|folder| folder.join(recording).with_extension(format!("{kept}png"))),
+                in_tree: true,
+            }
+        })
+        .collect();
     if items.is_empty() {
         bail!("{} holds no recordings ({})", input.display(), READABLE.join(", "));
     }
@@ -181,7 +197,11 @@ mod tests {
         let out = root.join("out.wav");
         assert!(says(plan(&one, &out, Some(&out), None, None), "both be written"));
         fs::write(root.join("one.aiff"), "x")?;
-        assert!(says(plan(root, &root.join("out"), None, None, None), "one.wav and one.aiff"));
+        let names: Vec<_> = plan(root, &root.join("out"), None, None, None)?
+            .into_iter()
+            .map(|i| i.output)
+            .collect();
+        assert_eq!(names, [root.join("out/one.aiff.wav"), root.join("out/one.wav")]);
         let to_folder = tempfile::tempdir()?;
         let items = plan(&root.join("one.aiff"), to_folder.path(), None, None, None)?;
         assert_eq!(items[0].output, to_folder.path().join("one.wav"));
