@@ -360,7 +360,7 @@ def rescreen(writer: CacheWriter) -> list[str]:
     samples = {split: np.memmap(writer.path / f"{split}.i16", dtype=np.int16, mode="r") for split, count in writer.samples.items() if count}
     noisy = []
     for item in writer.items:
-        if item.kind == "music" and has_steady_noise(samples[item.split][item.start : item.start + item.length] / np.float32(32768)):
+        if item.kind == "music" and has_steady_noise(samples[item.split][item.start : item.start + item.length]):
             noisy.append(item)
     for item in noisy:
         writer.drop(item.source, item.file, "carries a steady noise")

@@ -97,9 +97,13 @@ def bandwidth_hz(audio: np.ndarray, source_rate_hz: int) -> int:
 
 
 def has_steady_noise(audio: np.ndarray) -> bool:
-    """Whether music, float32 `[samples]` at 48 kHz, carries a noise that never stops; judged on up to two minutes from its middle."""
+    """Whether music carries a noise that never stops; judged on up to two minutes from its middle.
+
+    `audio`: `[samples]` at 48 kHz, of any scale and type: only ratios count.
+    """
     count = min(len(audio), 120 * RATE_HZ)
-    middle = audio[(len(audio) - count) // 2 :][:count]
+    middle = audio[(len(audio) - count) // 2 :][:count].astype(np.float32)
+    middle = middle / max(float(np.abs(middle).max()), 1e-9)
     frequency, _, spectrum = scipy.signal.stft(middle, RATE_HZ, nperseg=2048, noverlap=0)
     power = np.abs(spectrum) ** 2 + 1e-18
     band = power[(frequency > 3000) & (frequency < 9000)]
