@@ -84,7 +84,6 @@ impl Restorer {
         let frames = geometry.lookahead_hops + 1;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "half a second in hops")]
         let rest_after = (REST_AFTER_S * sample_rate_hz / geometry.hop as f64).ceil() as usize;
-        let seen = vec![Complex32::default(); channels * spec.bins];
         Ok(Self {
             channels,
             network_bins: spec.bins,
@@ -92,13 +91,9 @@ impl Restorer {
             repairs: (0..channels).map(|_| ClickRepair::new(&geometry, sample_rate_hz)).collect(),
             stft: Stft::new(&geometry),
             states: (0..channels).map(|_| StftChannel::new(&geometry)).collect(),
-            networks: TwoStage::new(model, channels),
-            frame: RestoredFrame {
-                dry: seen.clone(),
-                gain: vec![1.0; seen.len()],
-                restored: seen.clone(),
-            },
-            input: seen,
+            networks: TwoStage::with_bins(model, channels, geometry.network_bins),
+            frame: RestoredFrame::new(model, channels),
+            input: vec![Complex32::default(); channels * spec.bins],
             spectra: vec![vec![Complex32::default(); channels * geometry.spectrum_bins]; frames],
             fed: vec![NO_FRAME; frames],
             controls: vec![Controls::default(); frames + 1],
@@ -264,14 +259,22 @@ impl Restorer {
 
 /// Mean; 1 for none.
 fn mean(x: &[f32]) -> f32 {
-    if x.is_empty() { 1.0 } else { x.iter().sum::<f32>() / x.len() as f32 }
+    if x.is_empty() {
+        1.0
+    } else {
+        x.iter().sum::<f32>() / x.len() as f32
+    }
 }
 
 /// Replaces what isn't audio: NaN, infinity and the faintest values by 0, absurd ones by the loudest.
 fn sanitise(audio: &mut [f32]) {
     for x in audio {
         let size = x.abs();
-        *x = if size >= FAINTEST && size < f32::INFINITY { x.clamp(-LOUDEST, LOUDEST) } else { 0.0 };
+        *x = if size >= FAINTEST && size < f32::INFINITY {
+            x.clamp(-LOUDEST, LOUDEST)
+        } else {
+            0.0
+        };
     }
 }
 

@@ -3,8 +3,8 @@
 /// Share of white noise added to a block before its model is estimated (-90 dB): keeps the model of a pure tone or of band-limited audio finite.
 const WHITENING: f64 = 1e-9;
 
-/// Share of the block that the taper of each end takes.
-const TAPER: f64 = 0.125;
+/// Share of the block that the taper of each end takes. Short, because what is to be decided about lies near the end.
+const TAPER: f64 = 0.03;
 
 /// A prediction-error filter `a`, `a[0] = 1`: `e[n] = sum_l a[l] x[n - l]`. Room for everything is made once.
 #[derive(Clone, Debug)]

@@ -9,7 +9,11 @@
 //!
 //! Cost per hop: one model estimate (`samples * order`) and two prediction errors over the part that isn't decided yet; twice that where something was
 //! marked, because a model estimated from damaged samples is a poor one: the first pass repairs them provisionally, the second decides with the model of
-//! the repaired audio. At most a quarter of a hop (or one click of the greatest length, if that is more) is repaired per hop.
+//! the repaired audio. At most a quarter of a hop (or one click of the greatest length, if that is more), and never more than 1024 samples, is repaired per
+//! hop; the rest stays as it was.
+//!
+//! A click can only be repaired as long as its end is known when its start leaves: 4 ms with the studio's look-ahead of 10 ms, 2.7 ms with the live one's of
+//! 3.3 ms. Longer ones are left alone, because up to there they can't be told from the start of a drum hit.
 
 pub mod ar;
 pub mod detector;
@@ -27,8 +31,14 @@ const BLOCK_S: f64 = 60e-3;
 /// Span of the prediction: 30 samples at 48 kHz.
 const ORDER_S: f64 = 30.0 / 48_000.0;
 
-/// Bounds of the order: enough for two resonances at 8 kHz, and an affordable solution at 192 kHz and above.
-const ORDER: Range<usize> = 12..97;
+/// Bounds of the order: enough for a few resonances at 8 kHz, and an affordable solution at 192 kHz and above.
+const ORDER: (usize, usize) = (12, 64);
+
+/// Most samples repaired per hop, whatever the rate: bounds the time of a hop.
+const BUDGET: usize = 1024;
+
+/// Samples that may be cleaned for the model's sake, relative to those repaired.
+const PROVISIONAL: usize = 2;
 
 /// Longest click. Beyond, an autoregressive model has nothing to say.
 const MAX_GAP_S: f64 = 4e-3;
@@ -79,12 +89,10 @@ impl ClickRepair {
     #[must_use]
     pub fn new(geometry: &Geometry, sample_rate_hz: f64) -> Self {
         let (hop, lookahead) = (geometry.hop, geometry.repair);
-        let order = samples(sample_rate_hz, ORDER_S)
-            .clamp(ORDER.start, ORDER.end - 1)
-            .min(lookahead / 2)
-            .max(1);
-        let max_gap = samples(sample_rate_hz, MAX_GAP_S).min(lookahead - order).max(1);
-        let budget = max_gap.max(hop / 4);
+        let order = samples(sample_rate_hz, ORDER_S).clamp(ORDER.0, ORDER.1).min(lookahead / 2).max(1);
+        let max_gap = samples(sample_rate_hz, MAX_GAP_S).min(lookahead - order).clamp(1, BUDGET);
+        let budget = max_gap.max(hop / 4).min(BUDGET);
+        let provisional = PROVISIONAL * budget;
         let block = samples(sample_rate_hz, BLOCK_S).max(2 * hop + lookahead + 2 * max_gap + 4 * order);
         Self {
             hop,
@@ -97,9 +105,9 @@ impl ClickRepair {
             repaired: vec![false; block],
             model: ArModel::new(order, block),
             detector: ResidualDetector::new(sample_rate_hz, block, order, max_gap),
-            interpolator: Interpolator::new(order, max_gap, 4 * max_gap),
+            interpolator: Interpolator::new(order, provisional, provisional + 2 * max_gap),
             // Ranges are at least one sample each.
-            ranges: Vec::with_capacity(budget),
+            ranges: Vec::with_capacity(provisional),
             previous: 0.0,
             following: false,
         }
@@ -175,7 +183,8 @@ impl ClickRepair {
             forced: self.stream.len() - self.lookahead,
             split: kept,
             sensitivity,
-            budget: self.budget,
+            budget: PROVISIONAL * self.budget,
+            provisional: true,
         };
         let from = if self.following {
             (scan.first - self.detector.lookback()).max(self.detector.margin())
@@ -200,6 +209,11 @@ impl ClickRepair {
             widen(&self.stream[range.clone()], &mut self.signal[range.clone()]);
         }
         self.detector.refresh(&self.signal, &self.model, from);
+        let scan = Scan {
+            budget: self.budget,
+            provisional: false,
+            ..scan
+        };
         self.detector.scan(&self.signal, &self.repaired, &scan, &mut self.ranges);
         self.interpolator.fill(&mut self.signal, &self.model, &self.ranges);
         let mut clicks = 0;

@@ -1,0 +1,51 @@
+//! The whole restoration allocates nothing, click repair included.
+
+mod common;
+
+use common::{Counting, allocator_calls, shipped_spec};
+use dualstep_engine::{Controls, Model, Restorer, weights};
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// One test, because another would run on a thread of its own and be counted.
+#[test]
+fn restoring_allocates_nothing() {
+    for name in ["studio", "live"] {
+        let model = Model::from_bytes(&weights::untrained(&shipped_spec(name), 1).expect("sound")).expect("sound");
+        for rate_hz in [8e3, 48e3, 192e3] {
+            let mut restorer = Restorer::new(&model, rate_hz, 2).expect("the rate is supported");
+            let hop = restorer.geometry().hop;
+            let mut audio = vec![0.0f32; 2 * hop];
+            let mut clicks = 0;
+            let before = allocator_calls();
+            for k in 0..40usize {
+                let controls = Controls {
+                    declick: if k % 10 == 9 { 0.0 } else { 0.8 },
+                    linked: k % 3 == 0,
+                    ..Controls::default()
+                };
+                for (n, x) in audio.iter_mut().enumerate() {
+                    let time = (k * hop + n % hop) as f32;
+                    *x = 0.3 * (0.05 * time).sin() + 0.001 * (1.7 * time * time).sin();
+                }
+                audio[hop / 3] += 0.9;
+                audio[hop + hop / 2] -= 0.9;
+                if k == 20 {
+                    audio.fill(f32::NAN);
+                }
+                let report = if k % 8 == 7 {
+                    restorer.skip(&mut audio, &controls)
+                } else {
+                    restorer.process(&mut audio, &controls)
+                };
+                clicks += report.clicks;
+                if k == 30 {
+                    restorer.reset();
+                }
+            }
+            assert_eq!(allocator_calls(), before, "{name} at {rate_hz} Hz");
+            assert!(clicks > 10, "{name} at {rate_hz} Hz: the repair was meant to work, {clicks} clicks");
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! Click repair over whole streams: what it finds, what it gains, what it leaves alone.
+
+use dualstep_engine::Geometry;
+use dualstep_engine::repair::ClickRepair;
+
+/// A reproducible stream of samples in -1..1.
+struct Noise(u32);
+
+impl Noise {
+    fn next(&mut self) -> f32 {
+        self.0 = self.0.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (self.0 >> 8) as f32 / 8_388_608.0 - 1.0
+    }
+}
+
+fn geometry(hop: usize) -> Geometry {
+    Geometry {
+        hop,
+        analysis: 2 * hop,
+        synthesis: 2 * hop,
+        synthesis_hops: 2,
+        lookahead_hops: 0,
+        repair: hop / 2,
+        spectrum_bins: hop + 1,
+        network_bins: hop + 1,
+    }
+}
+
+/// `input` through the repair, the delay taken off, and the clicks counted. `declick`: per hop.
+fn repaired(input: &[f32], hop: usize, rate_hz: f64, declick: impl Fn(usize) -> f32) -> (Vec<f32>, u32) {
+    let geometry = geometry(hop);
+    let mut repair = ClickRepair::new(&geometry, rate_hz);
+    let mut stream = input.to_vec();
+    stream.resize((input.len() + geometry.repair).next_multiple_of(hop), 0.0);
+    let mut clicks = 0;
+    for (index, hop) in stream.chunks_exact_mut(hop).enumerate() {
+        clicks += repair.process(hop, declick(index));
+    }
+    (stream[geometry.repair..][..input.len()].to_vec(), clicks)
+}
+
+/// Energy of the reference over that of the difference, dB.
+fn snr_db(reference: &[f32], estimate: &[f32]) -> f64 {
+    let energy: f64 = reference.iter().map(|x| f64::from(*x).powi(2)).sum();
+    let error: f64 = reference.iter().zip(estimate).map(|(x, y)| f64::from(x - y).powi(2)).sum();
+    10.0 * ((energy + 1e-20) / (error + 1e-20)).log10()
+}
+
+/// Tones over noise as of an old disc: two partials and a floor of -55 dB.
+fn tones(samples: usize) -> Vec<f32> {
+    let mut noise = Noise(1);
+    (0..samples)
+        .map(|n| 0.3 * (0.05 * n as f32).sin() + 0.2 * (0.131 * n as f32).sin() + 0.001 * noise.next())
+        .collect()
+}
+
+/// An autoregressive process with a few resonances: like music, but known.
+fn resonances(samples: usize) -> Vec<f32> {
+    let mut noise = Noise(9);
+    let mut x = vec![0.0f64; samples];
+    let mut excitation: Vec<f64> = (0..samples).map(|_| f64::from(noise.next()) * 0.002).collect();
+    for (frequency, radius) in [(0.04f64, 0.995f64), (0.17, 0.99), (0.6, 0.97), (1.3, 0.9)] {
+        for n in 2..samples {
+            x[n] = excitation[n] + 2.0 * radius * frequency.cos() * x[n - 1] - radius * radius * x[n - 2];
+        }
+        // Each resonance is driven by the one before, scaled so that levels stay moderate.
+        let peak = x.iter().fold(0.0f64, |m, x| m.max(x.abs()));
+        excitation = x.iter().map(|x| x / peak * 0.5).collect();
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "samples are f32")]
+    excitation.iter().map(|x| *x as f32).collect()
+}
+
+/// Adds a decaying click every 7177 samples; returns the damaged stream and where clicks start.
+fn damaged(clean: &[f32], length: usize) -> (Vec<f32>, Vec<usize>) {
+    let mut damaged = clean.to_vec();
+    let starts: Vec<usize> = (5000..clean.len() - 5000).step_by(7177).collect();
+    for (index, start) in starts.iter().enumerate() {
+        let height = if index % 2 == 0 { 0.8 } else { -0.5 };
+        for i in 0..length {
+            let time = i as f32 / length as f32;
+            damaged[start + i] += height * (-4.0 * time).exp() * (0.3 * i as f32).cos();
+        }
+    }
+    (damaged, starts)
+}
+
+#[test]
+fn finds_and_repairs_clicks() {
+    for (name, clean) in [("tones", tones(240_000)), ("resonances", resonances(240_000))] {
+        for hop in [960, 320] {
+            for length in [1, 12, 60] {
+                let (damaged, starts) = damaged(&clean, length);
+                let (output, clicks) = repaired(&damaged, hop, 48e3, |_| 0.5);
+                let before_db = snr_db(&clean, &damaged);
+                let gain_db = snr_db(&clean, &output) - before_db;
+                let found = starts
+                    .iter()
+                    .filter(|s| (0..length).any(|i| output[*s + i] != damaged[*s + i]))
+                    .count();
+                assert!(10 * found >= 9 * starts.len(), "{name} {hop} {length}: {found} of {}", starts.len());
+                assert!(clicks as usize <= starts.len() + 3, "{name} {hop} {length}: {clicks} repairs");
+                assert!(
+                    gain_db > 10.0,
+                    "{name} {hop} {length}: {gain_db:.1} dB gained over {before_db:.1} dB"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn replaces_marked_samples_only() {
+    let clean = tones(96_000);
+    let (damaged, starts) = damaged(&clean, 30);
+    let (output, _) = repaired(&damaged, 960, 48e3, |_| 0.5);
+    for n in 0..clean.len() {
+        let near = starts.iter().any(|s| (s.saturating_sub(30)..s + 80).contains(&n));
+        assert!(near || output[n].to_bits() == damaged[n].to_bits(), "sample {n}");
+    }
+}
+
+#[test]
+fn off_is_a_delay_to_the_bit() {
+    let mut noise = Noise(4);
+    let mut input: Vec<f32> = (0..20_000).map(|_| noise.next()).collect();
+    input[700] = 100.0;
+    input[701] = f32::MIN_POSITIVE / 2.0;
+    for (hop, rate_hz) in [(53, 8e3), (221, 11_025.0), (960, 48e3), (320, 48e3), (3840, 192e3), (7680, 384e3)] {
+        let (output, clicks) = repaired(&input, hop, rate_hz, |_| 0.0);
+        assert_eq!(clicks, 0);
+        assert!(output.iter().zip(&input).all(|(y, x)| y.to_bits() == x.to_bits()), "hop {hop}");
+    }
+}
+
+#[test]
+fn switching_on_keeps_the_stream() {
+    let clean = tones(96_000);
+    let (damaged, starts) = damaged(&clean, 20);
+    let on_from = 48_000;
+    let (output, clicks) = repaired(&damaged, 960, 48e3, |hop| if hop * 960 >= on_from { 0.6 } else { 0.0 });
+    assert!(clicks > 0);
+    assert!(
+        (0..on_from).all(|n| output[n].to_bits() == damaged[n].to_bits()),
+        "off until the switch"
+    );
+    let after: Vec<_> = starts.iter().filter(|s| **s >= on_from).collect();
+    assert!(after.iter().all(|s| output[**s] != damaged[**s]), "on from the switch");
+    let (output, _) = repaired(&damaged, 960, 48e3, |hop| if hop * 960 < on_from { 0.6 } else { 0.0 });
+    assert!(
+        (on_from..clean.len()).all(|n| output[n].to_bits() == damaged[n].to_bits()),
+        "off from the switch"
+    );
+}
+
+/// Hits out of near silence: noise bursts and falling low tones with sharp starts.
+fn drums(samples: usize) -> Vec<f32> {
+    let mut noise = Noise(77);
+    let mut x: Vec<f32> = (0..samples).map(|_| 1e-4 * noise.next()).collect();
+    for (index, start) in (4000..samples - 20_000).step_by(9600).enumerate() {
+        for i in 0..14_000 {
+            let time = i as f32 / 48e3;
+            x[start + i] += match index % 3 {
+                0 => 0.8 * (-time * 18.0).exp() * (2.0 * std::f32::consts::PI * (55.0 * time - 6.0 * (-time * 30.0).exp())).sin(),
+                1 => 0.4 * (-time * 25.0).exp() * (noise.next() + (1200.0 * time).sin()),
+                _ => 0.2 * (-time * 90.0).exp() * noise.next(),
+            };
+        }
+    }
+    x
+}
+
+#[test]
+fn leaves_drums_and_noise_alone() {
+    let mut noise = Noise(3);
+    let hiss: Vec<f32> = (0..240_000).map(|_| 0.1 * (noise.next() + noise.next() + noise.next())).collect();
+    for (name, clean) in [
+        ("drums", drums(240_000)),
+        ("tones", tones(240_000)),
+        ("resonances", resonances(240_000)),
+        ("hiss", hiss),
+    ] {
+        for hop in [960, 320] {
+            let (output, clicks) = repaired(&clean, hop, 48e3, |_| 0.5);
+            let kept_db = snr_db(&clean, &output);
+            assert!(kept_db > 45.0, "{name} {hop}: {kept_db:.1} dB, {clicks} false alarms");
+        }
+    }
+}
+
+#[test]
+fn works_at_every_rate() {
+    for rate_hz in [8e3, 22_050.0, 44.1e3, 96e3, 192e3, 384e3] {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate in whole samples")]
+        let (samples, hop) = (rate_hz as usize * 2, (rate_hz / 50.0).round() as usize);
+        let mut noise = Noise(6);
+        let clean: Vec<f32> = (0..samples)
+            .map(|n| 0.3 * (6.283 * 300.0 * n as f64 / rate_hz).sin() as f32 + 0.002 * noise.next())
+            .collect();
+        let mut damaged = clean.clone();
+        let starts: Vec<usize> = (samples / 10..samples * 9 / 10).step_by(samples / 13).collect();
+        for start in &starts {
+            for i in 0..samples / 4000 {
+                damaged[start + i] += if i % 2 == 0 { 0.7 } else { 0.4 };
+            }
+        }
+        let (output, _) = repaired(&damaged, hop, rate_hz, |_| 0.5);
+        let gain_db = snr_db(&clean, &output) - snr_db(&clean, &damaged);
+        assert!(gain_db > 10.0, "{rate_hz} Hz: {gain_db:.1} dB");
+    }
+}
+
+#[test]
+fn survives_whatever_comes() {
+    let mut noise = Noise(8);
+    let garbage = |kind: usize, noise: &mut Noise| match kind {
+        0 => f32::NAN,
+        1 => f32::INFINITY,
+        2 => 1e30 * noise.next(),
+        3 => 1e-30 * noise.next(),
+        4 => 1.0,
+        5 => noise.next().signum(),
+        _ => noise.next(),
+    };
+    for hop in [53, 320, 960] {
+        let geometry = geometry(hop);
+        let mut repair = ClickRepair::new(&geometry, hop as f64 * 50.0);
+        for kind in 0..12 {
+            for _ in 0..8 {
+                let mut audio: Vec<f32> = (0..hop).map(|_| garbage(kind % 7, &mut noise)).collect();
+                repair.process(&mut audio, 1.0);
+            }
+        }
+        let mut fresh = ClickRepair::new(&geometry, hop as f64 * 50.0);
+        repair.reset();
+        for _ in 0..20 {
+            let mut one: Vec<f32> = (0..hop).map(|_| noise.next()).collect();
+            one[hop / 2] += 20.0;
+            let mut two = one.clone();
+            assert_eq!(repair.process(&mut one, 0.7), fresh.process(&mut two, 0.7));
+            assert_eq!(one, two, "reset is a fresh start");
+        }
+    }
+}
