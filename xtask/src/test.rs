@@ -57,15 +57,12 @@ pub fn run(args: &Args) -> Result<()> {
 
 /// The Python hosts' tests and the training code's.
 fn python(steps: &mut Steps, root: &Path, environment: &[(&str, &Path)]) {
-    if has_tests(&root.join("tests")) {
-        if let Some(python) = steps.setup("virtual environment for the Python hosts", || environment_for(root)) {
-            let mut hosts = Command::new(python);
-            hosts
-                .current_dir(root)
-                .args(["-m", "pytest", "-q", "tests"])
-                .envs(environment.iter().copied());
-            steps.tests("Python hosts", &mut hosts, pytest_tally);
-        }
+    if has_tests(&root.join("tests"))
+        && let Some(python) = steps.setup("virtual environment for the Python hosts", || environment_for(root))
+    {
+        let mut hosts = Command::new(python);
+        hosts.current_dir(root).args(["-m", "pytest", "-q", "tests"]);
+        steps.tests("Python hosts", hosts.envs(environment.iter().copied()), pytest_tally);
     }
     if has_tests(&root.join("training")) {
         let candidates = [venv_python(root), base_python().unwrap_or_default()];
