@@ -407,6 +407,8 @@ def main(arguments: list[str] | None = None) -> None:
         if not options.only or "scores" in options.only:
             from . import scores
 
+            # Rendering takes hours: what an earlier run left is taken in first, so that it is of use at once.
+            build_source(writer, scores.SOURCE, work / "scores", workers, options.hours)
             build_source(writer, scores.SOURCE, scores.render_all(work, options.workers), workers, options.hours)
     print("hours in the cache:", hours_per_kind(writer))
 
