@@ -1,0 +1,106 @@
+//! Sessions from other versions, and broken ones.
+//!
+//! The framework reads a session's JSON and refuses what isn't one. What it accepts it takes as it is: a value out of range or of the wrong type included.
+//! [`check`] stands between. It can't make the host's call fail, but it can see to it that a broken session changes nothing.
+
+use nice_plug::plugin::ParamValue;
+use nice_plug::prelude::PluginState;
+use std::ops::RangeInclusive;
+
+/// What a parameter may hold.
+enum Kind {
+    Number(RangeInclusive<f32>),
+    Switch,
+}
+
+/// The kind of a parameter this version knows.
+fn kind(id: &str) -> Option<Kind> {
+    match id {
+        "declick" | "stage1" | "stage2" | "mix" => Some(Kind::Number(0.0..=100.0)),
+        "limit" => Some(Kind::Number(0.0..=61.0)),
+        "output" => Some(Kind::Number(-24.0..=24.0)),
+        "removed" | "link" | "bypass" => Some(Kind::Switch),
+        _ => None,
+    }
+}
+
+/// Brings numbers into range. If a known parameter isn't what it should be at all, empties the state, so that the one in force stays.
+///
+/// Unknown parameters and fields are a later version's: the framework skips them. Missing ones keep their value.
+pub(crate) fn check(state: &mut PluginState) {
+    let mut broken = false;
+    for (id, value) in &mut state.params {
+        match (kind(id), value) {
+            (Some(Kind::Number(range)), ParamValue::F32(number)) if number.is_finite() => {
+                *number = number.clamp(*range.start(), *range.end());
+            }
+            (Some(Kind::Switch), ParamValue::Bool(_)) | (None, _) => {}
+            (Some(_), _) => broken = true,
+        }
+    }
+    if broken {
+        state.params.clear();
+        state.fields.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::DualstepParams;
+    use nice_plug::prelude::{Param, ParamPtr, Params};
+    use std::collections::BTreeMap;
+
+    fn state(params: &[(&str, ParamValue)]) -> PluginState {
+        PluginState {
+            version: "0.1.0".to_owned(),
+            params: params.iter().map(|(id, value)| ((*id).to_owned(), value.clone())).collect(),
+            fields: BTreeMap::from([("panel".to_owned(), "[500,400]".to_owned())]),
+        }
+    }
+
+    #[test]
+    fn numbers_are_brought_into_range_and_the_rest_is_left_alone() {
+        let mut state = state(&[
+            ("mix", ParamValue::F32(1e30)),
+            ("output", ParamValue::F32(-3.5)),
+            ("link", ParamValue::Bool(false)),
+            ("humidity", ParamValue::String("damp".to_owned())),
+        ]);
+        check(&mut state);
+        assert!(matches!(state.params["mix"], ParamValue::F32(100.0)));
+        assert!(matches!(state.params["output"], ParamValue::F32(-3.5)));
+        assert!(matches!(state.params["link"], ParamValue::Bool(false)));
+        assert_eq!(state.params.len(), 4);
+        assert_eq!(state.fields.len(), 1);
+    }
+
+    #[test]
+    fn a_broken_value_empties_the_state() {
+        for broken in [ParamValue::Bool(true), ParamValue::F32(f32::INFINITY), ParamValue::F32(f32::NAN)] {
+            let mut state = state(&[("mix", broken), ("output", ParamValue::F32(1.0))]);
+            check(&mut state);
+            assert!(state.params.is_empty() && state.fields.is_empty());
+        }
+    }
+
+    #[test]
+    fn every_parameter_is_known_with_its_range() {
+        let params = DualstepParams::default();
+        let map = params.param_map();
+        assert_eq!(map.len(), 9);
+        for (id, ptr, _) in map {
+            match (kind(&id), ptr) {
+                (Some(Kind::Switch), ParamPtr::BoolParam(_)) | (Some(Kind::Number(_)), ParamPtr::FloatParam(_)) => {}
+                _ => panic!("{id} is unknown or of another kind"),
+            }
+        }
+        for (id, param) in [("mix", &params.mix), ("limit", &params.limit), ("output", &params.output)] {
+            let Some(Kind::Number(range)) = kind(id) else {
+                panic!("{id} is a number")
+            };
+            assert_eq!(param.preview_plain(0.0), *range.start());
+            assert_eq!(param.preview_plain(1.0), *range.end());
+        }
+    }
+}
