@@ -6,8 +6,8 @@
 //! | [`install`] | `install`, `uninstall`: the user's plugin folders |
 //! | [`render`] | `render`: recordings through the built plugin |
 //! | [`demo`] | `demo`: the bundled recording before and after, with figures |
-//! | [`test`] | `test`: every test, with what the tests need |
-//! | [`bench`] | `bench`, `golden`: figures, and Rust against PyTorch |
+//! | [`mod@test`] | `test`: every test, with what the tests need |
+//! | [`mod@bench`] | `bench`, `golden`: figures, and Rust against PyTorch |
 //!
 //! Shared by them: [`host`] (a CLAP host), [`audio`] (files in and out), [`parameters`], [`automation`], [`spectrogram`], [`metrics`].
 
