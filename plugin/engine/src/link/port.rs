@@ -27,7 +27,7 @@ pub struct Settings {
     pub mix: f32,
     /// Output gain, linear.
     pub gain: f32,
-    /// Listen to the delayed input minus the restored signal, in place of the mix.
+    /// Listen to the delayed input minus the restored signal, in place of the mix. The output gain doesn't touch it.
     pub removed: bool,
     /// The delayed input as it is.
     pub bypass: bool,
@@ -74,13 +74,9 @@ impl Lane {
         if self.bypass == 1.0 {
             return dry;
         }
-        let mixed = lerp(dry, wet, self.mix);
-        let heard = if self.removed == 0.0 {
-            mixed
-        } else {
-            lerp(mixed, dry - wet, self.removed)
-        };
-        contain(lerp(heard * self.gain, dry, self.bypass))
+        let mixed = self.gain * lerp(dry, wet, self.mix);
+        let heard = lerp(mixed, dry - wet, self.removed);
+        contain(lerp(heard, dry, self.bypass))
     }
 }
 

@@ -367,6 +367,7 @@ fn output_and_removed_add_up_to_the_input() {
     let input = noise(20_000);
     let removed = |_| Settings {
         removed: true,
+        gain: 0.25,
         ..Settings::default()
     };
     let output = rig(1, 512).run(&input, 512, Pace::Offline, full);
