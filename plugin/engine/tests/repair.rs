@@ -190,7 +190,7 @@ fn leaves_drums_and_noise_alone() {
 
 #[test]
 fn works_at_every_rate() {
-    for rate_hz in [8e3, 22_050.0, 44.1e3, 96e3, 192e3, 384e3] {
+    for rate_hz in [8e3f64, 22_050.0, 44.1e3, 96e3, 192e3, 384e3] {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate in whole samples")]
         let (samples, hop) = (rate_hz as usize * 2, (rate_hz / 50.0).round() as usize);
         let mut noise = Noise(6);

@@ -44,7 +44,7 @@ pub struct Scan {
     pub sensitivity: [f32; 2],
     /// Most samples to mark.
     pub budget: usize,
-    /// Whether the ranges serve only to clean the block that the model is estimated from: then what is too long for a click is marked as well.
+    /// Whether the ranges serve only to clean the block that the model is estimated from: then all clicks that are in sight count, due or not.
     pub provisional: bool,
 }
 
@@ -82,8 +82,8 @@ impl Thresholds {
     fn new(sensitivity: f32) -> Option<Self> {
         let between = |least: f32, most: f32| least * (most / least).powf(sensitivity.clamp(0.0, 1.0));
         (sensitivity > 0.0).then(|| Self {
-            median: between(12.0, 6.0),
-            peaks: between(3.2, 1.5),
+            median: between(14.0, 7.0),
+            peaks: between(3.6, 1.7),
             rise: between(1.5, 6.0),
         })
     }
@@ -185,12 +185,7 @@ impl ResidualDetector {
             };
             let complete = click.end + self.spread + self.surroundings <= end;
             let due = click.start >= scan.first && (click.start < scan.forced || complete);
-            if scan.provisional && click.len() > self.max_gap && click.len() <= budget {
-                budget -= click.len();
-                ranges.push(click);
-                continue;
-            }
-            if due && click.len() <= self.max_gap.min(budget) && self.stands_out(signal, &click, end, &thresholds) {
+            if (due || scan.provisional) && click.len() <= self.max_gap.min(budget) && self.stands_out(signal, &click, end, &thresholds) {
                 budget -= click.len();
                 ranges.push(click);
             }

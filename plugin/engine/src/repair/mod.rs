@@ -7,9 +7,11 @@
 //! A click is decided about once what follows it is known, at the latest `lookahead` samples after its start, when it is about to leave. Detector and
 //! interpolator meet in nothing but a list of sample ranges, so that either can be replaced.
 //!
-//! Cost per hop: one model estimate (`samples * order`) and two prediction errors over the part that isn't decided yet; twice that where something was
-//! marked, because a model estimated from damaged samples is a poor one: the first pass repairs them provisionally, the second decides with the model of
-//! the repaired audio. At most a quarter of a hop (or one click of the greatest length, if that is more), and never more than 1024 samples, is repaired per
+//! A model estimated from damaged audio describes the damage too, and then finds none. So there are two passes: the first detects with the model of the
+//! hop before and repairs provisionally, the second estimates the model from that, puts the audio back and decides.
+//!
+//! Cost per hop: one model estimate (`samples * order`) and four prediction errors over the part that isn't decided yet. At most a quarter of a hop (or one
+//! click of the greatest length, if that is more), and never more than 1024 samples, is repaired per
 //! hop; the rest stays as it was.
 //!
 //! A click can only be repaired as long as its end is known when its start leaves: 4 ms with the studio's look-ahead of 10 ms, 2.7 ms with the live one's of
@@ -43,9 +45,6 @@ const PROVISIONAL: usize = 2;
 /// Longest click. Beyond, an autoregressive model has nothing to say.
 const MAX_GAP_S: f64 = 4e-3;
 
-/// Least time between two estimates of the model while nothing is marked.
-const ESTIMATE_S: f64 = 12e-3;
-
 /// `seconds` in samples, rounded.
 fn samples(sample_rate_hz: f64, seconds: f64) -> usize {
     #[expect(
@@ -64,10 +63,6 @@ pub struct ClickRepair {
     lookahead: usize,
     /// Most samples to repair per hop.
     budget: usize,
-    /// Hops between two estimates of the model.
-    estimate_every: usize,
-    /// Hops since the last estimate.
-    age: usize,
     /// The stream as it will leave; the newest hop last.
     stream: Vec<f32>,
     /// The same in the precision of the computation.
@@ -98,14 +93,12 @@ impl ClickRepair {
             hop,
             lookahead,
             budget,
-            estimate_every: (samples(sample_rate_hz, ESTIMATE_S) / hop).max(1),
-            age: 0,
             stream: vec![0.0; block],
             signal: vec![0.0; block],
             repaired: vec![false; block],
             model: ArModel::new(order, block),
             detector: ResidualDetector::new(sample_rate_hz, block, order, max_gap),
-            interpolator: Interpolator::new(order, provisional, provisional + 2 * max_gap),
+            interpolator: Interpolator::new(order, max_gap, 4 * max_gap),
             // Ranges are at least one sample each.
             ranges: Vec::with_capacity(provisional),
             previous: 0.0,
@@ -128,7 +121,6 @@ impl ClickRepair {
         self.model.set(&[1.0]);
         self.previous = 0.0;
         self.following = false;
-        self.age = 0;
     }
 
     /// Replaces the hop in `audio` by the repaired stream, [`Self::delay`] samples behind, and returns how many clicks were repaired. What isn't marked is
@@ -171,7 +163,6 @@ impl ClickRepair {
             self.detector.advance(self.hop);
         } else {
             widen(&self.stream, &mut self.signal);
-            self.age = 0;
         }
     }
 
@@ -191,20 +182,17 @@ impl ClickRepair {
         } else {
             self.detector.margin()
         };
-        self.following = true;
-        if self.age == 0 && !self.model.estimate(&self.signal) {
+        if !self.following && !self.model.estimate(&self.signal) {
             return 0;
         }
-        self.age = (self.age + 1) % self.estimate_every;
+        self.following = true;
         self.detector.refresh(&self.signal, &self.model, from);
         self.detector.scan(&self.signal, &self.repaired, &scan, &mut self.ranges);
-        if self.ranges.is_empty() {
-            return 0;
-        }
-
         self.interpolator.fill(&mut self.signal, &self.model, &self.ranges);
-        self.model.estimate(&self.signal);
-        self.age = 0;
+        if !self.model.estimate(&self.signal) {
+            // Silence: the next sound begins with a model of its own.
+            self.following = false;
+        }
         for range in &self.ranges {
             widen(&self.stream[range.clone()], &mut self.signal[range.clone()]);
         }
