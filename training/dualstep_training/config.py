@@ -120,6 +120,9 @@ class Recipe:
     """Largest norm of the gradient."""
     average: float = 0.998
     """Decay per step of the averaged weights."""
+    freeze_from: float = 0.6
+    """Share of a phase's budget after which the batch norms keep their averaged statistics. With few clips per step the
+    network learns to lean on each batch's own: a bass-heavy clip scored 16 dB so and 4 dB with the averages it ships with."""
     warmup_steps: int = 50
     """Steps over which the learning rate rises."""
 

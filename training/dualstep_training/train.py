@@ -49,7 +49,7 @@ class Options:
     """A budget in steps instead: what tests use, since time isn't repeatable."""
     validate_minutes: float = 10.0
     freeze_norm: bool = False
-    """Keeps the batch norms' statistics and trains as if folded: for low rates."""
+    """Keeps the batch norms' statistics from the start, as if folded: for low rates."""
 
 
 class Trainer:
@@ -64,6 +64,8 @@ class Trainer:
         self.loss = Loss(config.spec, device=device)
         self.hours, self.step = 0.0, 0
         self.phase_steps, self.skipped, self.elapsed_s = 0, 0, 0.0
+        self.frozen = False
+        """Whether the batch norms' statistics have been frozen, see `Recipe.freeze_from`."""
         self._begin_phase()
 
     def _begin_phase(self) -> None:
@@ -103,6 +105,7 @@ class Trainer:
         self.net.load_state_dict(saved.weights)
         self.optimiser.load_state_dict(phase["optimiser"])
         self.phase_steps, self.skipped, self.elapsed_s = phase["steps"], phase["skipped"], phase["elapsed_s"]
+        self.frozen = phase.get("frozen", False)
         torch.set_rng_state(phase["random"].cpu())
 
     def save(self) -> None:
@@ -114,6 +117,7 @@ class Trainer:
             "steps": self.phase_steps,
             "skipped": self.skipped,
             "elapsed_s": self.elapsed_s,
+            "frozen": self.frozen,
             "random": torch.get_rng_state(),
         }
         weights, average = self.net.state_dict(), self.average.state_dict()
@@ -136,10 +140,15 @@ class Trainer:
         self.net.train()
         if self.options.stage == "2":
             self.net.stage1.eval()
-        if self.options.freeze_norm:
-            for module in self.net.modules():
-                if isinstance(module, nn.BatchNorm2d):
-                    module.eval()
+        if not (self.options.freeze_norm or self.progress() >= self.config.recipe.freeze_from):
+            return
+        if not self.frozen:
+            self.frozen = True
+            for mean, now in zip(self.average.buffers(), self.net.buffers()):
+                now.copy_(mean)
+        for module in self.net.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
 
     def _spectra(self, clips: Clips) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         parts = (clips.noisy, clips.worn, clips.clean)
@@ -305,7 +314,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--batch", type=int, help="clips per step")
     parser.add_argument("--seconds", type=float, help="length of a clip")
     parser.add_argument("--rate", type=float, help="highest learning rate")
-    parser.add_argument("--freeze-norm", action="store_true", help="keep the batch norms' statistics")
+    parser.add_argument("--freeze-norm", action="store_true", help="keep the batch norms' statistics from the start of the phase, not only at its end")
     parser.add_argument("--prefetch", type=int, default=0, help="batches made ahead by a thread (0: none)")
     parser.add_argument("--validate-minutes", type=float, default=10.0)
     parser.add_argument("--validate-count", type=int, default=4, help="clips per kind of the fixed set; 0 for none")

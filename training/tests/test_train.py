@@ -45,6 +45,20 @@ def test_resume_is_exact(tmp_path, prefetch):
         one.feed.close()
 
 
+def test_statistics_freeze_towards_the_end(tmp_path):
+    """And a run that is cut off just then goes on exactly."""
+    one = trainer(tmp_path / "run", steps=10, freeze_from=0.5)
+    for _ in range(6):
+        one.train_step()
+    one.save()
+    kept = [b.clone() for b in one.net.buffers()]
+    expected = [one.train_step()["total"] for _ in range(2)]
+    assert all(torch.equal(a, b) for a, b in zip(kept, one.net.buffers()))
+    again = trainer(tmp_path / "run", steps=10, freeze_from=0.5)
+    again.resume()
+    assert [again.train_step()["total"] for _ in range(2)] == expected
+
+
 def test_training_lowers_the_loss(tmp_path):
     """On one batch again and again: what is tested is the trainer, not the data."""
     one = trainer(tmp_path / "run", steps=100, rate=5e-3)
