@@ -344,10 +344,14 @@ struct Call<'a> {
     leaky: bool,
 }
 
-/// One variant of the kernel. The module it is used in provides `Vector`, `LANES`, and the functions `zero load splat fma leaky store store_part`.
+/// How far ahead of their use weights are asked for, in floats. Both networks' weights are more than a usual second-level cache: what is used once per hop
+/// (the recurrent layer above all) comes from further away, where latency and not arithmetic is what costs.
+const AHEAD: usize = 1024;
+
+/// One variant of the kernel. The module it is used in provides `Vector`, `LANES`, and the functions `zero load prefetch splat fma leaky store store_part`.
 macro_rules! variant {
     ($(#[$features:meta])*, pairs: [$($pair:literal)*], singles: [$($single:literal)*]) => {
-        use super::Call;
+        use super::{AHEAD, Call};
 
         /// # Safety
         /// `call` keeps the promises of [`Call`] for this variant, and the processor has its features.
@@ -405,6 +409,7 @@ macro_rules! variant {
                         let mut panel = [zero(); VECTORS];
                         for (v, panel) in panel.iter_mut().enumerate() {
                             *panel = load(weights.add(v * LANES));
+                            prefetch(weights.wrapping_add(v * LANES + AHEAD));
                         }
                         weights = weights.add(VECTORS * LANES);
                         for (r, sums) in sums.iter_mut().enumerate() {
@@ -449,6 +454,9 @@ mod portable {
         // SAFETY: the caller's promise; unaligned is fine.
         unsafe { from.cast::<Vector>().read_unaligned() }
     }
+
+    #[inline(always)]
+    fn prefetch(_: *const f32) {}
 
     /// # Safety
     /// `from` is readable.
@@ -507,6 +515,12 @@ mod avx2 {
     unsafe fn load(from: *const f32) -> __m256 {
         // SAFETY: the caller's promise.
         unsafe { _mm256_loadu_ps(from) }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    fn prefetch(from: *const f32) {
+        _mm_prefetch::<_MM_HINT_T0>(from.cast());
     }
 
     /// # Safety
@@ -584,6 +598,12 @@ mod avx512 {
         unsafe { _mm512_loadu_ps(from) }
     }
 
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn prefetch(from: *const f32) {
+        _mm_prefetch::<_MM_HINT_T0>(from.cast());
+    }
+
     /// # Safety
     /// `from` is readable.
     #[inline]
@@ -656,6 +676,10 @@ mod neon {
         unsafe { vld1q_f32(from) }
     }
 
+    #[inline]
+    #[target_feature(enable = "neon")]
+    fn prefetch(_: *const f32) {}
+
     /// # Safety
     /// `from` is readable.
     #[inline]
@@ -703,128 +727,5 @@ mod neon {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::weights::Noise;
-
-    /// Values of a random affine operation.
-    struct Case {
-        inner: Vec<usize>,
-        strides: Vec<usize>,
-        columns: usize,
-        rows: usize,
-        bias_rows: usize,
-        leaky: bool,
-        data: Vec<Vec<f32>>,
-        weights: Vec<Vec<f32>>,
-        bias: Vec<f32>,
-    }
-
-    impl Case {
-        fn random(noise: &mut Noise, inner: Vec<usize>, columns: usize, rows: usize) -> Self {
-            let strides: Vec<usize> = inner.iter().map(|k| [k / 3, *k, 1][noise.below(3)]).collect();
-            let bias_rows = [1, rows][noise.below(2)];
-            let data = inner.iter().zip(&strides).map(|(k, s)| noise.vector((rows - 1) * s + k)).collect();
-            let weights = inner.iter().map(|k| noise.vector(k * columns)).collect();
-            Self {
-                strides,
-                columns,
-                rows,
-                bias_rows,
-                leaky: noise.below(2) == 0,
-                data,
-                weights,
-                bias: noise.vector(bias_rows * columns),
-                inner,
-            }
-        }
-
-        /// The same in f64, term by term.
-        fn expected(&self) -> Vec<f64> {
-            let mut out = Vec::new();
-            for row in 0..self.rows {
-                for column in 0..self.columns {
-                    let bias = if self.bias_rows == 1 { 0 } else { row };
-                    let mut sum = f64::from(self.bias[bias * self.columns + column]);
-                    for s in 0..self.inner.len() {
-                        for k in 0..self.inner[s] {
-                            sum +=
-                                f64::from(self.data[s][row * self.strides[s] + k]) * f64::from(self.weights[s][k * self.columns + column]);
-                        }
-                    }
-                    out.push(if self.leaky && sum < 0.0 { 0.1 * sum } else { sum });
-                }
-            }
-            out
-        }
-
-        fn compute(&self, isa: Isa) -> Vec<f32> {
-            let weight = |s: usize, k: usize, column: usize| self.weights[s][k * self.columns + column];
-            let activation = if self.leaky { Activation::Leaky } else { Activation::None };
-            let affine = Affine::new(isa, &self.inner, self.columns, weight, &self.bias, activation);
-            let sources: Vec<_> = self
-                .data
-                .iter()
-                .zip(&self.strides)
-                .map(|(data, &stride)| Rows { data, stride })
-                .collect();
-            // What lies behind the output must stay as it was.
-            let mut out = vec![7.0; self.rows * self.columns + 64];
-            let (inside, outside) = out.split_at_mut(self.rows * self.columns);
-            affine.apply(&sources, inside);
-            assert!(outside.iter().all(|x| *x == 7.0), "{affine:?} wrote behind its output");
-            inside.to_vec()
-        }
-    }
-
-    #[test]
-    fn all_variants_agree_with_f64() {
-        let mut noise = Noise::new(1);
-        let mut checked = 0;
-        for columns in [1, 2, 4, 7, 8, 15, 16, 17, 24, 31, 32, 33, 40, 48, 64, 120, 130] {
-            for rows in [1, 2, 3, 5, 6, 11, 12, 13, 24, 25, 47] {
-                let inner = (0..=noise.below(MAX_SOURCES)).map(|_| 1 + noise.below(60)).collect();
-                let case = Case::random(&mut noise, inner, columns, rows);
-                let expected = case.expected();
-                for isa in Isa::available() {
-                    for (i, (got, want)) in case.compute(isa).iter().zip(&expected).enumerate() {
-                        assert!(
-                            (f64::from(*got) - want).abs() < 1e-4,
-                            "{isa:?}, {columns} columns, {rows} rows, value {i}: {got} for {want}"
-                        );
-                        checked += 1;
-                    }
-                }
-            }
-        }
-        assert!(checked > 100_000, "{checked}");
-    }
-
-    #[test]
-    fn apply_refuses_what_does_not_fit() {
-        let affine = Affine::new(Isa::best(), &[3], 2, |_, _, _| 1.0, &[0.0; 2], Activation::None);
-        let panics = |len: usize, stride: usize, out: usize| {
-            let (data, mut out) = (vec![1.0; len], vec![0.0; out]);
-            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                affine.apply(&[Rows { data: &data, stride }], &mut out)
-            }))
-            .is_err()
-        };
-        assert!(!panics(6, 1, 8));
-        assert!(panics(5, 1, 8), "source one value too short");
-        assert!(panics(6, 2, 8), "stride too large");
-        assert!(panics(6, usize::MAX, 8), "stride overflows");
-        assert!(panics(6, 1, 7), "half a row");
-    }
-
-    #[test]
-    fn buffers_start_on_a_cache_line() {
-        for len in [0, 1, 15, 16, 17, 1000] {
-            let mut buffer = Buffer::new(len);
-            assert_eq!(buffer.len(), len);
-            buffer.fill(1.0);
-            assert_eq!(buffer.iter().sum::<f32>() as usize, len);
-            assert!(len == 0 || (buffer.as_ptr() as usize).is_multiple_of(64));
-        }
-    }
-}
+#[path = "kernel_tests.rs"]
+mod tests;

@@ -1,0 +1,162 @@
+//! What a hop costs: `cargo bench -p dualstep-engine --bench step`. One JSON object per weights file, on a line of its own.
+//!
+//! | field | meaning |
+//! |---|---|
+//! | `parameters`, `mmac_per_frame` | weights and biases; multiply-adds per frame and channel in millions, each stage |
+//! | `us_mono`, `us_stereo` | microseconds per hop for both stages with everything between them, the fastest of many |
+//! | `us_stereo_median` | the median: what other work on the machine makes of it |
+//! | `core_percent_stereo` | `us_stereo` as a share of the hop's duration |
+//! | `gmacs`, `sgemm_gmacs`, `sgemm_share` | multiply-adds per nanosecond in stereo; the same of a matrix product of 512 x 512 x 512 on one thread, measured in between; their ratio |
+//! | `allocations_per_hop` | calls to the allocator |
+
+#![allow(clippy::print_stdout, reason = "a bench prints")]
+#![allow(unsafe_code, reason = "the gemm crate has no safe interface")]
+
+#[path = "../tests/common/mod.rs"]
+mod common;
+
+use common::{Counting, allocator_calls, repository, shipped_spec};
+use dualstep_engine::unet::{Isa, RestoredFrame, TwoStage};
+use dualstep_engine::{Model, weights};
+use realfft::num_complex::Complex32;
+use std::time::Instant;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Rounds of measurement: each takes some hops of mono and stereo and one matrix product, so that all see the same disturbances.
+const ROUNDS: usize = 300;
+
+/// Hops per round, each timed on its own: the shorter, the likelier one is undisturbed.
+const HOPS: usize = 4;
+
+/// Rows, columns and depth of the matrix product.
+const SIDE: usize = 512;
+
+struct Bench {
+    stages: TwoStage,
+    frame: RestoredFrame,
+    /// Some frames of `[channel][bin]`.
+    spectra: Vec<Vec<Complex32>>,
+}
+
+impl Bench {
+    fn new(model: &Model, channels: usize) -> Self {
+        let mut seed = 1u32;
+        let mut value = || {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (f64::from(seed) / f64::from(u32::MAX) - 0.5) as f32 * 0.02
+        };
+        let spectrum = |_| {
+            (0..channels * model.spec().bins)
+                .map(|_| Complex32::new(value(), value()))
+                .collect()
+        };
+        Self {
+            stages: TwoStage::new(model, channels),
+            frame: RestoredFrame::new(model, channels),
+            spectra: (0..HOPS).map(spectrum).collect(),
+        }
+    }
+
+    /// Microseconds that each of [`HOPS`] hops took.
+    fn run(&mut self) -> [f64; HOPS] {
+        std::array::from_fn(|hop| {
+            let start = Instant::now();
+            self.stages.step(std::hint::black_box(&self.spectra[hop]), true, &mut self.frame);
+            start.elapsed().as_secs_f64() * 1e6
+        })
+    }
+}
+
+/// Multiply-adds per nanosecond of one matrix product on this thread.
+fn sgemm(a: &[f32], b: &[f32], c: &mut [f32]) -> f64 {
+    assert!(a.len() == SIDE * SIDE && b.len() == SIDE * SIDE && c.len() == SIDE * SIDE);
+    let side = SIDE as isize;
+    let start = Instant::now();
+    // SAFETY: three matrices of SIDE * SIDE values with rows of SIDE; `c` is borrowed uniquely.
+    unsafe {
+        gemm::gemm(
+            SIDE,
+            SIDE,
+            SIDE,
+            c.as_mut_ptr(),
+            1,
+            side,
+            false,
+            a.as_ptr(),
+            1,
+            side,
+            b.as_ptr(),
+            1,
+            side,
+            0.0,
+            1.0,
+            false,
+            false,
+            false,
+            gemm::Parallelism::None,
+        );
+    }
+    SIDE.pow(3) as f64 / (start.elapsed().as_secs_f64() * 1e9)
+}
+
+/// The weights that ship, or untrained ones of the same shape where they aren't there yet.
+fn read(name: &str) -> Vec<u8> {
+    std::fs::read(repository(&format!("assets/weights/{name}.safetensors")))
+        .unwrap_or_else(|_| weights::untrained(&shipped_spec(name), 1).expect("the spec is sound"))
+}
+
+fn measure(name: &str, isa: Isa) {
+    let model = Model::from_bytes_for(&read(name), isa).expect("the weights are sound");
+    let (mut mono, mut stereo) = (Bench::new(&model, 1), Bench::new(&model, 2));
+    let [a, b] = [1, 2].map(|seed| (0..SIDE * SIDE).map(|i| ((i * seed) as f32).sin()).collect::<Vec<f32>>());
+    let mut c = vec![0.0; SIDE * SIDE];
+    mono.run();
+    stereo.run();
+    sgemm(&a, &b, &mut c);
+
+    let (mut us_mono, mut us_stereo, mut peak, mut calls) = (f64::INFINITY, Vec::with_capacity(ROUNDS * HOPS), 0.0, 0);
+    for _ in 0..ROUNDS {
+        let before = allocator_calls();
+        us_mono = mono.run().into_iter().fold(us_mono, f64::min);
+        us_stereo.extend(stereo.run());
+        calls += allocator_calls() - before;
+        peak = sgemm(&a, &b, &mut c).max(peak);
+    }
+    us_stereo.sort_by(f64::total_cmp);
+    let (fastest, median) = (us_stereo[0], us_stereo[us_stereo.len() / 2]);
+    let macs = model.macs();
+    let gmacs = 2.0 * macs.iter().sum::<usize>() as f64 / (fastest * 1e3);
+    let hop_us = model.spec().hop_units as f64 / dualstep_engine::spec::UNITS_PER_SECOND * 1e6;
+    let round = |x: f64| (x * 100.0).round() / 100.0;
+    let line = serde_json::json!({
+        "weights": name,
+        "version": model.spec().version,
+        "instructions": format!("{isa:?}"),
+        "parameters": model.parameters(),
+        "mmac_per_frame": macs.map(|macs| round(macs as f64 / 1e6)),
+        "hop_ms": round(hop_us / 1e3),
+        "us_mono": round(us_mono),
+        "us_stereo": round(fastest),
+        "us_stereo_median": round(median),
+        "core_percent_stereo": round(100.0 * fastest / hop_us),
+        "gmacs": round(gmacs),
+        "sgemm_gmacs": round(peak),
+        "sgemm_share": round(gmacs / peak),
+        "allocations_per_hop": calls as f64 / (2 * ROUNDS * HOPS) as f64,
+    });
+    println!("{line}");
+}
+
+/// With `-- --all-instructions`, each instruction set that the processor has.
+fn main() {
+    let all = std::env::args().any(|argument| argument == "--all-instructions");
+    for name in ["studio", "live"] {
+        if all {
+            Isa::available().into_iter().for_each(|isa| measure(name, isa));
+        } else {
+            measure(name, Isa::best());
+        }
+    }
+}

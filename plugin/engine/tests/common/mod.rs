@@ -1,0 +1,75 @@
+//! What the integration tests and the bench share.
+
+#![allow(dead_code, reason = "each of them uses a part")]
+
+use dualstep_engine::spec::Spec;
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::path::PathBuf;
+
+thread_local! {
+    static CALLS: Cell<usize> = const { Cell::new(0) };
+}
+
+/// The system's allocator, counting this thread's calls.
+pub(crate) struct Counting;
+
+// SAFETY: everything is passed on to the system's allocator as it came. Counting doesn't allocate: the cell is constant-initialised and has no destructor.
+#[allow(unsafe_code, reason = "a global allocator can't be written without")]
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        CALLS.set(CALLS.get() + 1);
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        CALLS.set(CALLS.get() + 1);
+        // SAFETY: the caller's promise.
+        unsafe { System.dealloc(memory, layout) }
+    }
+
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        CALLS.set(CALLS.get() + 1);
+        // SAFETY: the caller's promise.
+        unsafe { System.realloc(memory, layout, size) }
+    }
+}
+
+/// Calls to the allocator that this thread has made so far, frees included.
+pub(crate) fn allocator_calls() -> usize {
+    CALLS.get()
+}
+
+/// A path below the repository's root.
+pub(crate) fn repository(path: &str) -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join(path)
+}
+
+/// The geometry and widths that ship, with the hop of "studio" or "live".
+pub(crate) fn shipped_spec(name: &str) -> Spec {
+    let (hop_units, analysis_hops, lookahead_hops, level_rise, level_fall) = match name {
+        "live" => (2, 6, 0, 0.032_783_9, 0.003_327_784),
+        _ => (6, 2, 1, 0.095_162_58, 0.009_950_166),
+    };
+    Spec {
+        format: 1,
+        name: name.to_owned(),
+        version: "untrained".to_owned(),
+        hop_units,
+        analysis_hops,
+        synthesis_hops: 2,
+        lookahead_hops,
+        bins: 800,
+        segments: vec![[64, 1], [64, 2], [32, 4], [32, 15]],
+        widths: vec![16, 24, 32, 48, 64],
+        squeeze: 16,
+        taps: 3,
+        level_rise,
+        level_fall,
+        level_floor: 0.01,
+        commit: String::new(),
+        data: String::new(),
+        hours: 0.0,
+    }
+}

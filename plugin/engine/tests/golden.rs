@@ -1,0 +1,87 @@
+//! The Rust networks against PyTorch's, stage by stage, on the vectors that the training code's exporter wrote.
+//!
+//! `DUALSTEP_WEIGHTS` and `DUALSTEP_GOLDEN` name other folders than `assets/weights` and `tests/data/golden`, to check weights before they are committed.
+
+mod common;
+
+use candle_core::{Device, Tensor};
+use dualstep_engine::Model;
+use dualstep_engine::level::Level;
+use dualstep_engine::unet::{RestoredFrame, TwoStage, forward};
+use realfft::num_complex::Complex32;
+use safetensors::SafeTensors;
+use std::path::PathBuf;
+
+/// Largest difference relative to the largest value, and root of the mean squared one relative to the root mean square.
+const TOLERANCE: f64 = 1e-4;
+
+fn folder(variable: &str, default: &str) -> PathBuf {
+    std::env::var_os(variable).map_or_else(|| common::repository(default), PathBuf::from)
+}
+
+fn bytes(folder: PathBuf, name: &str) -> Vec<u8> {
+    let path = folder.join(format!("{name}.safetensors"));
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}; training's exporter writes it", path.display()))
+}
+
+fn tensor(file: &SafeTensors<'_>, name: &str) -> Vec<f32> {
+    let view = file.tensor(name).unwrap_or_else(|_| panic!("the golden vectors lack {name}"));
+    view.data().as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
+}
+
+fn check(what: &str, got: &[f32], want: &[f32]) {
+    assert_eq!(got.len(), want.len(), "{what}");
+    let pairs = || got.iter().zip(want).map(|(a, b)| (f64::from(*a), f64::from(*b)));
+    let largest = pairs().fold(0.0, |size: f64, (_, b)| size.max(b.abs()));
+    let worst = pairs().fold(0.0, |worst: f64, (a, b)| worst.max((a - b).abs())) / largest;
+    let energy: f64 = pairs().map(|(_, b)| b * b).sum();
+    let mean = (pairs().map(|(a, b)| (a - b).powi(2)).sum::<f64>() / energy).sqrt();
+    assert!(largest > 0.0 && energy > 0.0, "{what}: the vectors are empty");
+    eprintln!("{what}: worst {worst:.1e}, mean {mean:.1e}");
+    assert!(
+        worst < TOLERANCE && mean < TOLERANCE,
+        "{what} is not PyTorch's: worst {worst:.1e}, mean {mean:.1e}, expected less than {TOLERANCE:.0e}"
+    );
+}
+
+fn agrees_with_pytorch(name: &str) {
+    let golden = bytes(folder("DUALSTEP_GOLDEN", "tests/data/golden"), name);
+    let golden = SafeTensors::deserialize(&golden).expect("golden vectors");
+    let model = Model::from_bytes(&bytes(folder("DUALSTEP_WEIGHTS", "assets/weights"), name)).expect("weights");
+    let bins = model.spec().bins;
+    let [spectrum, level, gain, stage2] = ["spectrum", "level", "gain", "stage2"].map(|part| tensor(&golden, part));
+    let frames = level.len();
+    assert!(frames >= 8 && spectrum.len() == frames * bins * 2, "{frames} frames");
+
+    let mut running = Level::new(model.spec());
+    let mut stages = TwoStage::new(&model, 1);
+    let mut frame = RestoredFrame::new(&model, 1);
+    let (mut levels, mut gains, mut restored) = (Vec::new(), Vec::new(), Vec::new());
+    for input in spectrum.chunks_exact(2 * bins) {
+        let input: Vec<_> = input.chunks_exact(2).map(|z| Complex32::new(z[0], z[1])).collect();
+        let mean = input.iter().map(|z| (f64::from(z.norm_sqr()) + 1e-18).powf(0.15)).sum::<f64>() / bins as f64;
+        levels.push(running.advance(mean as f32));
+        stages.step(&input, true, &mut frame);
+        gains.extend(&frame.gain);
+        restored.extend(frame.restored.iter().flat_map(|z| [z.re, z.im]));
+    }
+    check(&format!("{name} level"), &levels, &level);
+    check(&format!("{name} stage 1, step"), &gains, &gain);
+    check(&format!("{name} stage 2, step"), &restored, &stage2);
+
+    let clip = Tensor::from_vec(spectrum, (frames, bins, 2), &Device::Cpu).expect("shape");
+    let clip = forward::clip(&model, &clip).expect("runs");
+    let [clip_gain, clip_stage2] = [clip.gain, clip.stage2].map(|x| x.flatten_all().and_then(|x| x.to_vec1()).expect("floats"));
+    check(&format!("{name} stage 1, forward"), &clip_gain, &gain);
+    check(&format!("{name} stage 2, forward"), &clip_stage2, &stage2);
+}
+
+#[test]
+fn studio_agrees_with_pytorch() {
+    agrees_with_pytorch("studio");
+}
+
+#[test]
+fn live_agrees_with_pytorch() {
+    agrees_with_pytorch("live");
+}
