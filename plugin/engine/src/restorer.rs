@@ -18,8 +18,8 @@ pub const SILENCE: f32 = 1e-6;
 /// Silence or idle hops of this length send the networks to rest.
 pub const REST_AFTER_S: f64 = 0.5;
 
-/// Input beyond this magnitude is clamped (+80 dBFS): it is no audio, and would blind the running level for seconds.
-pub const LOUDEST: f32 = 1e4;
+/// Input beyond this magnitude is clamped (+60 dBFS): it is no audio, and would blind the running level for seconds.
+pub const LOUDEST: f32 = 1e3;
 
 /// Input below this magnitude is 0 (-300 dBFS, far below the last bit of any converter): its square would be subnormal.
 pub const FAINTEST: f32 = 1e-15;

@@ -229,7 +229,9 @@ fn garbage_in_audio_out() {
     for name in ["studio", "live"] {
         let mut restorer = restorer(name, 48e3, 2);
         let hop = restorer.geometry().hop;
-        let clean = noisy(60 * hop, 48e3);
+        // The running level takes seconds to come down from the loudest garbage.
+        let hops = 12 * 48_000 / hop;
+        let clean = noisy(hops * hop, 48e3);
         let mut noise = Noise(5);
         for (index, audio) in clean.chunks_exact(hop).enumerate() {
             let mut audio: Vec<f32> = audio.iter().chain(audio).copied().collect();
@@ -250,7 +252,7 @@ fn garbage_in_audio_out() {
             assert!(audio.iter().all(|x| *x == 0.0 || x.is_normal()), "{name} hop {index}");
             assert!(report.removed_db.is_finite() && report.restored_db.is_finite());
             let peak = audio.iter().fold(0.0f32, |m, x| m.max(x.abs()));
-            assert!(index < 30 || peak < 4.0, "{name} hop {index}: {peak}");
+            assert!(index + 20 < hops || (peak > 1e-3 && peak < 4.0), "{name} hop {index}: {peak}");
         }
     }
 }
@@ -271,8 +273,9 @@ fn silence_sends_the_networks_to_rest_and_waking_is_starting() {
         );
         assert!(reports[begin..30 + rest + 20].iter().all(|r| !r.active), "{name}: then at rest");
         assert!(reports[30 + rest + 20..].iter().all(|r| r.active), "{name}: awake again");
+        // The hop in which they go to rest still holds the end of their last frame.
         assert!(
-            output[0][begin * hop..(30 + rest + 20) * hop].iter().all(|x| x.abs() < 1e-6),
+            output[0][(begin + 1) * hop..(30 + rest + 20) * hop].iter().all(|x| x.abs() < 1e-6),
             "{name}: silent"
         );
 
