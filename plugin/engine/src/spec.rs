@@ -140,7 +140,7 @@ impl Spec {
                 &format!("segments that cover {} bins", self.bins),
             );
         }
-        if self.bands() % (1 << (self.widths.len() - 1)) != 0 {
+        if !self.bands().is_multiple_of(1 << (self.widths.len() - 1)) {
             return field("segments", format!("{} bands", self.bands()), "a multiple of 2^(levels - 1) bands");
         }
         if !(1..=512).contains(&self.squeeze) {

@@ -362,7 +362,8 @@ pub(crate) mod tests {
     /// Takes the file apart, lets `change` alter it and puts it together again.
     fn altered(change: impl FnOnce(&mut serde_json::Value, &mut Vec<u8>)) -> Vec<u8> {
         let bytes = untrained(&small(), 1).expect("the spec is sound");
-        let length = u64::from_le_bytes(bytes[..8].try_into().expect("8 bytes")) as usize;
+        let length = u64::from_le_bytes(bytes[..8].try_into().expect("8 bytes"));
+        let length = usize::try_from(length).expect("small");
         let mut header = serde_json::from_slice(&bytes[8..8 + length]).expect("JSON");
         let mut data = bytes[8 + length..].to_vec();
         change(&mut header, &mut data);
@@ -434,7 +435,8 @@ pub(crate) mod tests {
 
         for value in [f32::NAN, f32::INFINITY] {
             let message = refused(|header, data| {
-                let at = header["stage2.position"]["data_offsets"][0].as_u64().expect("number") as usize + 8;
+                let start = header["stage2.position"]["data_offsets"][0].as_u64().expect("number");
+                let at = usize::try_from(start).expect("small") + 8;
                 data[at..at + 4].copy_from_slice(&value.to_le_bytes());
             });
             assert!(

@@ -56,8 +56,8 @@ pub(crate) fn tanh(x: f32) -> f32 {
     let t = x * x;
     let above = 4.893_525_6e-3
         + t * (6.372_619_3e-4
-            + t * (1.485_722_4e-5 + t * (5.122_297_1e-8 + t * (-8.604_671_5e-11 + t * (2.000_188e-13 + t * -2.760_768_5e-16)))));
-    let below = 4.893_525_2e-3 + t * (2.268_434_6e-3 + t * (1.185_347_1e-4 + t * 1.198_258_4e-6));
+            + t * (1.485_722_4e-5 + t * (5.122_297_1e-8 + t * (-8.604_672e-11 + t * (2.000_188e-13 + t * -2.760_768_5e-16)))));
+    let below = 4.893_525e-3 + t * (2.268_434_6e-3 + t * (1.185_347_1e-4 + t * 1.198_258_4e-6));
     x * above / below
 }
 
@@ -78,6 +78,7 @@ pub(crate) fn expansion(power: f32) -> f32 {
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "test points are rounded to f32 on purpose")]
 mod tests {
     use super::*;
 
