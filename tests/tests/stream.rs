@@ -162,7 +162,9 @@ fn silence_stays_silent() {
         assert!(before.peak() < 1e-6, "{id}: {} out of silence", before.peak());
         let sound = output.slice(48_000 + latency..72_000 + latency);
         assert!(sound.level_db(&burst) > -20.0, "{id}: the sound after silence is lost");
-        let after = output.slice(72_000 + latency + 2 * hop(id, RATE_HZ)..3 * 48_000);
+        // The windows that hold the end of the sound, 40 ms and a hop, may smear it.
+        let window = 1920 + hop(id, RATE_HZ);
+        let after = output.slice(72_000 + latency + window..3 * 48_000);
         assert!(after.peak() < 1e-6, "{id}: {} after the sound", after.peak());
     }
 }
@@ -201,21 +203,24 @@ fn broken_numbers_go_in_and_none_come_out() {
 fn the_networks_recover_from_broken_numbers() {
     let bundle = Bundle::release();
     for id in PLUGINS {
-        let clean = Signal::disc(2, 4 * 48_000, RATE_HZ);
+        let clean = Signal::disc(2, 10 * 48_000, RATE_HZ);
         let mut plugin = offline(&bundle, id, 2, &[]);
         let expected = plugin.render(&clean, &[512], &[]);
         for broken in BROKEN {
-            let mut input = clean.clone();
+            // What isn't a number counts as silence; a number too large is the loudest sound there is, and the running level falls slowly after it.
+            let (seconds, most_db) = if broken == f32::MAX { (10, -25.0) } else { (4, -40.0) };
+            let mut input = clean.slice(0..seconds * 48_000);
             for channel in &mut input.channels {
                 channel[9_000..9_600].fill(broken);
             }
             plugin.reset();
             let output = plugin.render(&input, &[512], &[]);
-            let (output, expected) = (output.slice(3 * 48_000..4 * 48_000), expected.slice(3 * 48_000..4 * 48_000));
+            let last = (seconds - 1) * 48_000..seconds * 48_000;
+            let (output, expected) = (output.slice(last.clone()), expected.slice(last));
             let difference_db = output.minus(&expected).level_db(&expected);
             assert!(
-                difference_db < -20.0,
-                "{id}: nearly three seconds after {broken:e} the output still differs by {difference_db:.1} dB"
+                difference_db < most_db,
+                "{id}: {seconds} s after {broken:e} the output still differs by {difference_db:.1} dB"
             );
         }
     }
