@@ -270,7 +270,7 @@ fn mean(x: &[f32]) -> f32 {
 fn sanitise(audio: &mut [f32]) {
     for x in audio {
         let size = x.abs();
-        *x = if size >= FAINTEST && size < f32::INFINITY {
+        *x = if (FAINTEST..f32::INFINITY).contains(&size) {
             x.clamp(-LOUDEST, LOUDEST)
         } else {
             0.0

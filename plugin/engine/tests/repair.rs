@@ -196,8 +196,9 @@ fn works_at_every_rate() {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate in whole samples")]
         let (samples, hop) = (rate_hz as usize * 2, (rate_hz / 50.0).round() as usize);
         let mut noise = Noise(6);
+        #[expect(clippy::cast_possible_truncation, reason = "samples are f32")]
         let clean: Vec<f32> = (0..samples)
-            .map(|n| 0.3 * (6.283 * 300.0 * n as f64 / rate_hz).sin() as f32 + 0.002 * noise.next())
+            .map(|n| 0.3 * (std::f64::consts::TAU * 300.0 * n as f64 / rate_hz).sin() as f32 + 0.002 * noise.next())
             .collect();
         let mut damaged = clean.clone();
         let starts: Vec<usize> = (samples / 10..samples * 9 / 10).step_by(samples / 13).collect();

@@ -46,6 +46,7 @@ fn noisy(samples: usize, rate_hz: f64) -> Vec<f32> {
     let mut noise = Noise(1);
     (0..samples)
         .map(|n| {
+            #[expect(clippy::cast_possible_truncation, reason = "samples are f32")]
             let time = (n as f64 / rate_hz) as f32 * std::f32::consts::TAU;
             let beat = 0.6 + 0.4 * (3.0 * time).sin();
             beat * (0.2 * (220.0 * time).sin() + 0.1 * (447.0 * time).sin() + 0.05 * (1801.0 * time).sin()) + 0.02 * noise.next()

@@ -99,18 +99,16 @@ impl ArModel {
         a[0] = 1.0;
         let mut error = self.lags[0];
         for order in 1..self.lags.len() {
-            let mut sum = self.lags[order];
-            for l in 1..order {
-                sum += a[l] * self.lags[order - l];
-            }
+            // `a[0]` is 1: the sum of `a[l] * lags[order - l]`.
+            let sum: f64 = a[..order].iter().zip(self.lags[1..=order].iter().rev()).map(|(a, r)| a * r).sum();
             let reflection = -sum / error;
             // Rounding has eaten what was left to predict: the order so far is enough.
-            if !(reflection.abs() < 1.0) {
+            if reflection.is_nan() || reflection.abs() >= 1.0 {
                 break;
             }
             self.previous.copy_from_slice(a);
-            for l in 1..order {
-                a[l] += reflection * self.previous[order - l];
+            for (a, mirrored) in a[1..order].iter_mut().zip(self.previous[1..order].iter().rev()) {
+                *a += reflection * mirrored;
             }
             a[order] = reflection;
             error *= 1.0 - reflection * reflection;
