@@ -274,11 +274,11 @@ mod tests {
         assert_eq!(x, untouched);
         // A pole on the unit circle, a gap as wide as the workspace: nearly singular.
         model.set(&[1.0, -4.0, 6.0, -4.0, 1.0]);
-        interpolator.fill(&mut x, &model, &[20..28]);
+        interpolator.fill(&mut x, &model, std::slice::from_ref(&(20..28)));
         assert!(x.iter().all(|x| x.is_finite()));
         x[18] = f64::NAN;
         let bits: Vec<u64> = x.iter().map(|x| x.to_bits()).collect();
-        interpolator.fill(&mut x, &model, &[20..28]);
+        interpolator.fill(&mut x, &model, std::slice::from_ref(&(20..28)));
         assert_eq!(x.iter().map(|x| x.to_bits()).collect::<Vec<_>>(), bits);
     }
 }
