@@ -12,6 +12,8 @@ from pathlib import Path
 
 from . import curves, validate
 from .checkpoint import Checkpoint
+from .config import Spec
+from .model import costs
 
 HEAD = """# Weights
 
@@ -23,10 +25,11 @@ but the data listed here.
 Stage 1 is trained against the worn but noise-free signal (it takes noise away), stage 2 against the unworn one.
 """
 
-COLUMNS = """Fixed validation set: {count} clips per kind from recordings that training never saw, with the same degradation
+COLUMNS = """Fixed validation set: a few clips of each kind from recordings that training never saw, with the same degradation
 as in training. SI-SDR in dB. *in* and *stage 1* before and after stage 1 against the worn signal; *in, unworn*, *stage 1, unworn* and
 *stage 2* against the unworn one; *added* is what stage 2 adds to stage 1; *change* is `|Y2 - S1| / |S1|`; *lost* is energy that stage 1
-took away where the signal dominates. The input of a row without noise equals its worn target, which reads as 100 dB.
+took away where the signal dominates. Where the input is the target already, *in* says "same" and there is nothing to gain:
+the SI-SDR after it says how little was changed.
 """
 
 LIMITS = """## Limits
@@ -48,8 +51,15 @@ def scores(run: Path) -> str:
     found = curves.rows(run / "validation.csv")
     last = [r for r in found if r["step"] == found[-1]["step"]]
     lines = ["| kind | " + " | ".join(names.values()) + " |", "|---" * (len(names) + 1) + "|"]
-    lines += ["| " + r["kind"] + " | " + " | ".join(f"{float(r[f]):.1f}" for f in names) + " |" for r in last]
+    lines += [f"| {r['kind']} | " + " | ".join(_cell(r, f) for f in names) + " |" for r in last]
     return "\n".join(lines)
+
+
+def _cell(row: dict[str, str], field: str) -> str:
+    source = {"in_worn": "in_worn", "gain1": "in_worn", "in_clean": "in_clean", "gain2": "in_clean"}.get(field)
+    if source and float(row[source]) > 90:
+        return "same" if field == source else ""
+    return f"{float(row[field]):.1f}"
 
 
 def curve(run: Path) -> str:
@@ -79,19 +89,20 @@ def data(cache: Path) -> str:
     return "\n".join(lines)
 
 
-def card(cache: Path, runs: list[Path]) -> str:
+def card(cache: Path, runs: list[Path], notes: list[str]) -> str:
     """The whole model card."""
     saved = [Checkpoint.load(run) for run in runs]
-    size = sum(value.numel() for key, value in saved[0].weights.items() if "norm" not in key)
+    size = sum(weights for weights, _ in costs(Spec.from_metadata(saved[0].spec)).values())
     parts = [HEAD.format(parameters=size)]
     for run, one in zip(runs, saved):
         name = one.spec["name"]
-        parts.append(f"## {name}\n\n{one.hours:.2f} hours of audio (degraded on the fly) in {one.step} steps.\n")
-        parts.append(COLUMNS.format(count="a few") + "\n" + scores(run) + "\n")
+        trained = f"{one.hours:.2f} hours of audio (degraded on the fly; hours of weights it started from included)"
+        parts.append(f"## {name}\n\n{trained}, {one.step} steps in this run.\n")
+        parts.append(COLUMNS + "\n" + scores(run) + "\n")
         parts.append(f"Curve (the averaged weights, at each validation pass):\n\n{curve(run)}\n")
     parts.append("## Data\n\nDrawn at random with new degradation each time.\n\n" + data(cache) + "\n")
     hours = ", ".join(f"{one.hours:.1f} h ({one.spec['name']})" for one in saved)
-    parts.append(LIMITS.format(hours=hours))
+    parts.append(LIMITS.format(hours=hours) + "".join(f"- {note}\n" for note in notes))
     return "\n".join(parts)
 
 
@@ -101,9 +112,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--run", type=Path, action="append", required=True, help="once per weights file")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--note", action="append", default=[], help="a limit to add to the list")
     args = parser.parse_args(argv)
     try:
-        text = card(args.cache, args.run)
+        text = card(args.cache, args.run, args.note)
     except (FileNotFoundError, IndexError, KeyError) as error:
         print(f"card: {error}", file=sys.stderr)
         return 1
