@@ -45,7 +45,9 @@ impl Bench {
         let mut seed = 1u32;
         let mut value = || {
             seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (f64::from(seed) / f64::from(u32::MAX) - 0.5) as f32 * 0.02
+            #[expect(clippy::cast_possible_truncation, reason = "test noise")]
+            let noise = (f64::from(seed) / f64::from(u32::MAX) - 0.5) as f32;
+            noise * 0.02
         };
         let spectrum = |_| {
             (0..channels * model.spec().bins)

@@ -60,7 +60,9 @@ fn agrees_with_pytorch(name: &str) {
     for input in spectrum.chunks_exact(2 * bins) {
         let input: Vec<_> = input.chunks_exact(2).map(|z| Complex32::new(z[0], z[1])).collect();
         let mean = input.iter().map(|z| (f64::from(z.norm_sqr()) + 1e-18).powf(0.15)).sum::<f64>() / bins as f64;
-        levels.push(running.advance(mean as f32));
+        #[expect(clippy::cast_possible_truncation, reason = "the level is kept in f32")]
+        let mean = mean as f32;
+        levels.push(running.advance(mean));
         stages.step(&input, true, &mut frame);
         gains.extend(&frame.gain);
         restored.extend(frame.restored.iter().flat_map(|z| [z.re, z.im]));
