@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from pathlib import Path
 
@@ -34,7 +35,7 @@ the SI-SDR after it says how little was changed.
 
 LIMITS = """## Limits
 
-- Trained for {hours} of audio in all: far from saturated (the slope above says what a doubling brings).
+- Trained for {hours} of audio in all: far from saturated.
 - Validation uses synthetic degradation and few clips per kind: differences under half a decibel are noise.
 - No human has listened to a whole set. Nothing here was measured with listeners.
 - Clicks are scored here without the click repair that runs before the network in the plugin.
@@ -76,7 +77,9 @@ def curve(run: Path) -> str:
     for i, h in enumerate(hours):
         lines.append(f"| {h:.2f} | " + " | ".join(f"{values[i]:.2f}" for _, values in series.values()) + " |")
     slope = curves.slope_per_doubling(*series["stage 1, noise"])
-    return "\n".join(lines) + f"\n\nSlope of stage 1 on noise: {slope:.1f} dB per doubling of the audio."
+    if not math.isnan(slope):
+        lines += ["", f"Slope of stage 1 on noise: {slope:.1f} dB per doubling of the audio."]
+    return "\n".join(lines)
 
 
 def data(cache: Path) -> str:
