@@ -196,7 +196,8 @@ fn count_before(text: &str, word: &str) -> u64 {
 fn build_bundles() -> Result<(PathBuf, PathBuf)> {
     let target = bundle::target_folder()?;
     // All packages at once, so that the Rust tests find everything built with the same features.
-    let options = ["build", "--workspace", "--features", DEBUG_FEATURES];
+    // With the tests, as `cargo test` resolves them: their dependencies' features would else make it build most crates a second time.
+    let options = ["build", "--workspace", "--lib", "--bins", "--tests", "--features", DEBUG_FEATURES];
     if !cargo().args(options).status().context("can't run cargo")?.success() {
         bail!("the debug build failed");
     }
