@@ -39,6 +39,9 @@ fn ratio_db(x: f64, y: f64) -> f32 {
     db
 }
 
+/// Magnitude below which a bin is silent: -120 dBFS, as for the rest of the engine.
+const SILENCE: f32 = 1e-6;
+
 /// Full-strength output of both stages for one channel, over the network's bins.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Word<'a> {
@@ -66,6 +69,9 @@ pub(super) fn blend(bins: &mut [Complex32], word: &Word<'_>, controls: &Controls
     let mut finite = true;
     let network = word.gain.len().min(bins.len());
     let (seen, above) = bins.split_at_mut(network);
+    // Stage 2 adds to what is there. In silence there is nothing to restore, and what it adds would be a noise of its own.
+    let silent = seen.iter().all(|bin| bin.norm_sqr() < SILENCE * SILENCE);
+    let stage2 = if silent { 0.0 } else { stage2 };
     for ((bin, gain), restored) in seen.iter_mut().zip(word.gain).zip(word.restored) {
         let dry = *bin;
         let reduced = dry * reduce(*gain, stage1, limit);
