@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-FORMAT = 1
+FORMAT = 2
 """Version of the weights file's layout; the engine refuses any other."""
 
 UNIT_S = 1.0 / 300.0
@@ -18,11 +18,18 @@ LEVEL_RISE_S = 0.2
 LEVEL_FALL_S = 2.0
 """Time constants of the running level."""
 
+FLOOR_S = 3.0
+"""Time constant of the noise floor."""
+
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
 
 class ConfigError(ValueError):
     """A config or a weights file says something that can't be."""
+
+
+COEFFICIENTS = ("level_rise", "level_fall", "floor_keep")
+"""Properties of a `Spec` that a weights file states, so that the engine needs no time constants."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +85,11 @@ class Spec:
         """Coefficient per hop of a falling level."""
         return 1.0 - math.exp(-self.hop_s / LEVEL_FALL_S)
 
+    @property
+    def floor_keep(self) -> float:
+        """What a hop leaves of the noise floor's past."""
+        return math.exp(-self.hop_s / FLOOR_S)
+
     def hop(self, sample_rate: int) -> int:
         """Samples per hop."""
         return round(sample_rate * self.hop_units / 300)
@@ -85,18 +97,18 @@ class Spec:
     def metadata(self) -> dict[str, object]:
         """The `spec` entry of a weights file, without what only an exporter knows (commit, data, hours)."""
         fields = dataclasses.asdict(self)
-        return {"format": FORMAT, **fields, "level_rise": self.level_rise, "level_fall": self.level_fall}
+        return {"format": FORMAT, **fields, **{key: getattr(self, key) for key in COEFFICIENTS}}
 
     @classmethod
     def from_metadata(cls, fields: dict[str, object]) -> Spec:
         """Reads a `spec` entry back.
 
-        Raises `ConfigError` for another format, a missing field, or level coefficients that don't fit the hop.
+        Raises `ConfigError` for another format, a missing field, or coefficients that don't fit the hop.
         """
         if fields.get("format") != FORMAT:
             raise ConfigError(f"weights of format {fields.get('format')}; this code reads {FORMAT}")
         spec = _build(cls, {f.name: fields.get(f.name) for f in dataclasses.fields(cls)})
-        for key in ("level_rise", "level_fall"):
+        for key in COEFFICIENTS:
             if abs(float(fields[key]) - getattr(spec, key)) > 1e-6:
                 raise ConfigError(f"{spec.name}: {key} is {fields[key]}, the hop asks for {getattr(spec, key)}")
         return spec

@@ -165,6 +165,14 @@ class Cache:
         for kind in sorted({item.kind for item in self.items}):
             self._index_kind(kind)
 
+    def __getstate__(self) -> dict:
+        # Worker processes map the samples themselves.
+        return {**self.__dict__, "samples": self.samples.shape}
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state)
+        self.samples = np.memmap(self.path / f"{self.split}.i16", dtype=np.int16, mode="r", shape=state["samples"])
+
     def _index_kind(self, kind: str) -> None:
         """Sorts a kind's items into groups and weighs them.
 

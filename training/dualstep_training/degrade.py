@@ -28,7 +28,7 @@ from .screening import RATE_HZ
 POOL_SECONDS = 12.0
 POOL_ROWS = 10
 
-#: One pool row is made anew after this much audio: all of them in about two hours.
+#: One pool row is made anew after this much audio, unless a `Degrader` is told otherwise: all of them in about two hours.
 REFRESH_SECONDS = 90.0
 
 #: Shares of the recipes of noise. What is left is everyday noise.
@@ -100,12 +100,12 @@ class Recipe:
 class Degrader:
     """Draws degraded batches from one split of the cache. Every batch follows from (seed, batches drawn, audio drawn)."""
 
-    def __init__(self, cache: Cache, device: str = "cpu", seed: int = 0, sample_rate: int = RATE_HZ):
+    def __init__(self, cache: Cache, device: str = "cpu", seed: int = 0, sample_rate: int = RATE_HZ, refresh_s: float | None = None):
         if sample_rate != RATE_HZ:
             raise ValueError(f"sample_rate is {sample_rate}, expected {RATE_HZ}: the cache is at 48 kHz; resample batches instead")
         self.cache, self.device, self.seed = cache, torch.device(device), seed
         self._batches, self._seconds = 0, 0.0
-        self._pools = Pools(cache, self.device, seed)
+        self._pools = Pools(cache, self.device, seed, REFRESH_SECONDS if refresh_s is None else refresh_s)
 
     def state_dict(self) -> dict[str, float]:
         """What a resumed run needs to go on with the very next batch."""
@@ -204,8 +204,8 @@ IMPULSIVE = {"clicks", "scratches", "thumps", "crackle"}
 class Pools:
     """Rows of pre-synthesised defects on the device, made when first needed and renewed as audio is drawn."""
 
-    def __init__(self, cache: Cache, device: torch.device, seed: int):
-        self._cache, self._device, self._seed = cache, device, seed
+    def __init__(self, cache: Cache, device: torch.device, seed: int, refresh_s: float):
+        self._cache, self._device, self._seed, self._refresh_s = cache, device, seed, refresh_s
         self._noise_kinds = set(cache.noise_kinds())
         self._names = [*GENERATORS, "disc"]
         self._rows: dict[tuple[str, int], tuple[int, torch.Tensor, torch.Tensor | None]] = {}
@@ -219,7 +219,7 @@ class Pools:
 
     def refresh(self, seconds: float) -> None:
         """Notes how much audio was drawn; rows that are due are made anew when they are next taken."""
-        self._refreshes = int(seconds / REFRESH_SECONDS)
+        self._refreshes = int(seconds / self._refresh_s)
 
     def _generation(self, name: str, row: int) -> int:
         """How often a row has been renewed by now: one row of one kind after another."""

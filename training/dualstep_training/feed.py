@@ -1,13 +1,12 @@
-"""Degraded batches for training: drawn from the cache, in the foreground or a few ahead in a thread."""
+"""Degraded batches for training: drawn from the cache, in the trainer's process or ahead of it in worker processes."""
 
 from __future__ import annotations
 
-import queue
-import threading
 import time
 from dataclasses import dataclass
 
 import torch
+import torch.multiprocessing
 from torch import Tensor
 
 from .degrade import Degrader
@@ -21,6 +20,9 @@ REPAIR_ERROR = 0.1
 SPARED_DRUMS = 0.5
 """Share of drum items that arrive without noise: their hits look like crackle, and must be left alone."""
 
+AHEAD = 2
+"""Batches that each worker process holds ready."""
+
 
 @dataclass
 class Clips:
@@ -33,16 +35,19 @@ class Clips:
 
 
 class Feed:
-    """Endless batches. `state` of the last batch taken is all that a resumed run needs."""
+    """Endless batches. `state` of the last batch taken is all that a resumed run needs.
 
-    def __init__(self, degrader: Degrader, batch: int, seconds: float, prefetch: int = 0) -> None:
-        self._degrader, self._batch, self._seconds = degrader, batch, seconds
-        self._clips = queue.Queue(max(prefetch, 1))
-        self._prefetch = prefetch
-        self._thread: threading.Thread | None = None
-        self._stop = threading.Event()
+    A batch follows from the seed and its number alone, so worker `i` of `n` makes every `n`-th one, and the sequence is the
+    same for any number of workers.
+    """
+
+    def __init__(self, degrader: Degrader, batch: int, seconds: float, workers: int = 0) -> None:
+        self._degrader, self._batch, self._seconds, self._workers = degrader, batch, seconds, workers
+        self._queues: list = []
+        self._processes: list = []
+        self._taken = 0
         self.spent_s = 0.0
-        """Time that making batches has taken, in whichever thread."""
+        """Time that the trainer has spent on batches: making them, or waiting for a worker."""
         self.state: dict[str, object] = degrader.state_dict()
 
     def load_state(self, state: dict[str, object]) -> None:
@@ -52,47 +57,64 @@ class Feed:
 
     def take(self) -> Clips:
         """The next batch. Raises whatever making it raised."""
-        if self._prefetch == 0:
-            clips = self._make()
+        started = time.perf_counter()
+        if self._workers == 0:
+            clips = made(self._degrader, self._batch, self._seconds)
         else:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
-                self._thread.start()
-            clips = self._clips.get()
+            if not self._processes:
+                self._start()
+            clips = self._queues[self._taken % self._workers].get()
             if isinstance(clips, BaseException):
                 raise clips
+        self._taken += 1
         self.state = clips.state
+        self.spent_s += time.perf_counter() - started
         return clips
 
     def close(self) -> None:
-        """Stops the thread, if there is one."""
-        self._stop.set()
+        """Stops the workers, if there are any."""
+        for process in self._processes:
+            process.terminate()
+        for process in self._processes:
+            process.join()
+        self._processes, self._queues, self._taken = [], [], 0
 
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            try:
-                made = self._make()
-            except BaseException as error:  # noqa: BLE001 - handed to the thread that waits
-                made = error
-            while not self._stop.is_set():
-                try:
-                    self._clips.put(made, timeout=0.5)
-                    break
-                except queue.Full:
-                    continue
-            if isinstance(made, BaseException):
-                return
+    def _start(self) -> None:
+        context = torch.multiprocessing.get_context("spawn")
+        for worker in range(self._workers):
+            queue = context.Queue(AHEAD)
+            arguments = (queue, self._degrader, self.state, worker, self._workers, self._batch, self._seconds)
+            process = context.Process(target=_work, args=arguments, name=f"feed-{worker}", daemon=True)
+            process.start()
+            self._queues.append(queue)
+            self._processes.append(process)
 
-    def _make(self) -> Clips:
-        started = time.perf_counter()
-        batch = self._degrader.batch(self._batch, self._seconds)
-        state = self._degrader.state_dict()
-        # Seeded by the batch's number, so that no further random state has to be kept.
-        generator = torch.Generator().manual_seed(int(state["batches"]))
-        noisy = repaired(batch.noisy, batch.worn, batch.click_mask, generator)
-        noisy = spared(noisy, batch.worn, ["drums" in tags for tags in batch.tags], generator)
-        self.spent_s += time.perf_counter() - started
-        return Clips(noisy, batch.worn, batch.clean, state)
+
+def _work(queue, degrader: Degrader, start: dict, worker: int, workers: int, batch: int, seconds: float) -> None:
+    """A worker process: every `workers`-th batch after `start`."""
+    torch.set_num_threads(1)
+    ahead = worker
+    while True:
+        try:
+            position = {"batches": start["batches"] + ahead, "seconds": start["seconds"] + ahead * batch * seconds}
+            degrader.load_state_dict({**start, **position})
+            clips = made(degrader, batch, seconds)
+        except Exception as error:  # noqa: BLE001 - handed to the process that waits
+            queue.put(error)
+            return
+        queue.put(clips)
+        ahead += workers
+
+
+def made(degrader: Degrader, batch: int, seconds: float) -> Clips:
+    """The degrader's next batch, some of it repaired and spared."""
+    drawn = degrader.batch(batch, seconds)
+    state = degrader.state_dict()
+    # Seeded by the batch's number, so that no further random state has to be kept.
+    generator = torch.Generator().manual_seed(int(state["batches"]))
+    noisy = repaired(drawn.noisy, drawn.worn, drawn.click_mask, generator)
+    noisy = spared(noisy, drawn.worn, ["drums" in tags for tags in drawn.tags], generator)
+    return Clips(noisy, drawn.worn, drawn.clean, state)
 
 
 def repaired(noisy: Tensor, worn: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:

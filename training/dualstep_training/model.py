@@ -68,6 +68,32 @@ def running_level(spectrum: Tensor, spec: Spec) -> Tensor:
     return torch.from_numpy(np.maximum(out, spec.level_floor).astype(steps.dtype)).to(spectrum.device)
 
 
+FLOOR_BLOCK = 512
+"""Frames that `noise_floor` takes at once."""
+
+
+def noise_floor(spectrum: Tensor, spec: Spec) -> Tensor:
+    """Compressed magnitude of the noise floor: `[batch, frame, bins, 2]` -> `[batch, frame, bins]`, no gradient.
+
+    A power mean of the compressed magnitudes, with exponent -2 and weights that decay into the past, per bin: it stays
+    near the quietest that was heard lately, which is what noise leaves between notes and words. A mean of logarithms or
+    a tracked minimum would do as well; this one is a linear recursion, so that training computes it as a matrix product.
+    """
+    with torch.no_grad(), torch.autocast(spectrum.device.type, enabled=False):
+        inverse = compressed_magnitude(spectrum).pow(-2.0)
+        frames = inverse.shape[1]
+        age = torch.arange(min(frames, FLOOR_BLOCK), dtype=inverse.dtype, device=inverse.device)
+        decay = torch.tril(spec.floor_keep ** (age[:, None] - age[None, :]).clamp_min(0.0))
+        sums, carried = [], torch.zeros_like(inverse[:, :1])
+        for block in inverse.split(FLOOR_BLOCK, dim=1):
+            n = block.shape[1]
+            sums.append(decay[:n, :n] @ block + spec.floor_keep ** (age[:n, None] + 1) * carried)
+            carried = sums[-1][:, -1:]
+        count = torch.arange(1, frames + 1, dtype=inverse.dtype, device=inverse.device)
+        weight = (1.0 - spec.floor_keep**count) / (1.0 - spec.floor_keep)
+        return torch.rsqrt(torch.cat(sums, 1) / weight[:, None])
+
+
 def features(spectrum: Tensor, level: Tensor) -> Tensor:
     """Compressed real part, imaginary part and magnitude over the level: -> `[batch, 3, frame, bin]`, channels_last."""
     squared = spectrum[..., 0].square() + spectrum[..., 1].square() + EPSILON
@@ -234,14 +260,23 @@ class Restored:
         return decompress(self.compressed2 * self.level[..., None, None])
 
 
+STAGE1_INPUTS = 4
+"""Features per bin that stage 1 sees: compressed spectrum, its magnitude, the noise floor."""
+
+STAGE2_INPUTS = 6
+"""Features per bin that stage 2 sees: compressed spectrum and its magnitude, of the input and of stage 1's output."""
+
+
 class Dualstep(nn.Module):
     """Stage 1 (gain) and stage 2 (multi-frame complex filter and an additive term)."""
 
     def __init__(self, spec: Spec, folded: bool = False) -> None:
         super().__init__()
         self.spec = spec
-        self.stage1 = Stage(spec, cin=3, outs=1, folded=folded)
-        self.stage2 = Stage(spec, cin=6, outs=2 * spec.taps + 2, folded=folded)
+        self.half = False
+        """Whether the stages compute in bfloat16 where that is safe: for training on a GPU."""
+        self.stage1 = Stage(spec, cin=STAGE1_INPUTS, outs=1, folded=folded)
+        self.stage2 = Stage(spec, cin=STAGE2_INPUTS, outs=2 * spec.taps + 2, folded=folded)
         with torch.no_grad():
             for head in self.stage1.head:
                 head.weight.mul_(0.1)
@@ -256,8 +291,9 @@ class Dualstep(nn.Module):
         ahead = self.spec.lookahead_hops
         level = running_level(spectrum, self.spec)
         with torch.no_grad():
-            seen = features(spectrum, level)
-        gain = torch.sigmoid(self.stage1(seen)[..., 0])
+            floor = noise_floor(spectrum, self.spec) / level.unsqueeze(-1)
+            seen = torch.cat((features(spectrum, level), floor.unsqueeze(1)), 1)
+        gain = torch.sigmoid(self._run(self.stage1, seen)[..., 0])
         here = delay(spectrum, ahead)
         level = delay(level, ahead, first=level[:, :1])
         stage1 = gain.unsqueeze(-1) * here
@@ -267,8 +303,14 @@ class Dualstep(nn.Module):
             return Restored(gain, stage1, compressed1, None, level)
         with torch.no_grad():
             seen = features(here, level)
-        out = self.stage2(torch.cat((seen, seen1), 1))
+        out = self._run(self.stage2, torch.cat((seen, seen1), 1))
         return Restored(gain, stage1, compressed1, self._second(out, stage1, level), level)
+
+    def _run(self, stage: Stage, seen: Tensor) -> Tensor:
+        # Spectra span too many decades for half precision; what the stages see and say does not.
+        with torch.autocast(seen.device.type, torch.bfloat16, enabled=self.half):
+            out = stage(seen.contiguous(memory_format=torch.channels_last))
+        return out if out.dtype == seen.dtype else out.to(seen.dtype)
 
     def _second(self, out: Tensor, stage1: Tensor, level: Tensor) -> Tensor:
         """Stage 2's compressed spectrum from its head `[batch, frame, bin, 2 taps + 2]`."""
@@ -284,7 +326,7 @@ class Dualstep(nn.Module):
 def costs(spec: Spec) -> dict[str, tuple[int, int]]:
     """Parameters (folded, as exported) and multiply-adds per frame, of each stage."""
     found = {}
-    for name, cin, outs in (("stage1", 3, 1), ("stage2", 6, 2 * spec.taps + 2)):
+    for name, cin, outs in (("stage1", STAGE1_INPUTS, 1), ("stage2", STAGE2_INPUTS, 2 * spec.taps + 2)):
         c, bands, top = spec.widths, spec.bands, len(spec.widths) - 1
         weights = macs = 0
 

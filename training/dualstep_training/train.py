@@ -60,6 +60,7 @@ class Trainer:
         self.data = data
         self.net = Dualstep(config.spec).to(device).to(memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.net).eval()
+        self.net.half = torch.device(device).type == "cuda"
         self.stft = Stft(config.spec, validate.RATE_HZ, device)
         self.loss = Loss(config.spec, device=device)
         self.hours, self.step = 0.0, 0
@@ -76,6 +77,9 @@ class Trainer:
         plain = [p for p in trained if p.dim() < 2]
         decayed = [p for p in trained if p.dim() >= 2]
         groups = [{"params": decayed, "weight_decay": recipe.decay}, {"params": plain, "weight_decay": 0.0}]
+        # The batch norms' counters are whole numbers, and nobody reads them.
+        pairs = zip(self.average.state_dict().values(), self.net.state_dict().values())
+        self._floating = tuple(map(list, zip(*(pair for pair in pairs if pair[0].is_floating_point()))))
         self.rate = recipe.joint_rate if stage == "both" else recipe.rate
         self.optimiser = torch.optim.AdamW(groups, lr=self.rate)
         self._trained = trained
@@ -163,9 +167,10 @@ class Trainer:
         parts = self.loss(run(self.net, noisy, self.options.stage), noisy, worn, clean, self.options.stage)
         self.optimiser.zero_grad(set_to_none=True)
         parts["total"].backward()
-        norm = nn.utils.clip_grad_norm_(self._trained, self.config.recipe.clip)
-        values = {name: float(value.detach()) for name, value in parts.items()}
-        if math.isfinite(values["total"]) and math.isfinite(float(norm)):
+        parts["norm"] = nn.utils.clip_grad_norm_(self._trained, self.config.recipe.clip)
+        # All values at once: each one read from a GPU by itself would wait for it.
+        values = dict(zip(parts, torch.stack([value.detach() for value in parts.values()]).tolist()))
+        if math.isfinite(values["total"]) and math.isfinite(values["norm"]):
             self.optimiser.step()
             self._update_average()
         else:
@@ -174,7 +179,7 @@ class Trainer:
         self.step += 1
         self.phase_steps += 1
         self.hours += clips.noisy.numel() / validate.RATE_HZ / 3600
-        return {**values, "norm": float(norm)}
+        return values
 
     def _mend_statistics(self) -> None:
         """Takes back what a step that wasn't finite put into the batch norms' statistics."""
@@ -186,11 +191,8 @@ class Trainer:
     def _update_average(self) -> None:
         keep = min(self.config.recipe.average, (1 + self.phase_steps) / (10 + self.phase_steps))
         with torch.no_grad():
-            for mean, now in zip(self.average.state_dict().values(), self.net.state_dict().values()):
-                if mean.is_floating_point():
-                    mean.lerp_(now, 1 - keep)
-                else:
-                    mean.copy_(now)
+            mean, now = self._floating
+            torch._foreach_add_(mean, torch._foreach_sub(now, mean), alpha=1 - keep)
 
     def validate(self) -> dict[str, float]:
         """Scores the averaged network on the fixed set, and writes it down."""
@@ -315,7 +317,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, help="length of a clip")
     parser.add_argument("--rate", type=float, help="highest learning rate")
     parser.add_argument("--freeze-norm", action="store_true", help="keep the batch norms' statistics from the start of the phase, not only at its end")
-    parser.add_argument("--prefetch", type=int, default=0, help="batches made ahead by a thread (0: none)")
+    parser.add_argument("--workers", type=int, default=0, help="processes that make batches (0: the trainer makes them)")
+    parser.add_argument("--refresh", type=float, help="seconds of audio after which a slice of synthetic noise is made anew")
     parser.add_argument("--validate-minutes", type=float, default=10.0)
     parser.add_argument("--validate-count", type=int, default=4, help="clips per kind of the fixed set; 0 for none")
     parser.add_argument("--validate-seconds", type=float, default=5.0)
@@ -340,8 +343,8 @@ def build(args: argparse.Namespace) -> Trainer:
     items = []
     if args.validate_count:
         items = fixed_items(args.cache, args.validate_count, args.validate_seconds, args.device)
-    degrader = Degrader(Cache(args.cache, "train"), device=args.device, seed=args.seed, sample_rate=validate.RATE_HZ)
-    feed = Feed(degrader, config.recipe.batch, config.recipe.seconds, args.prefetch)
+    degrader = Degrader(Cache(args.cache, "train"), seed=args.seed, refresh_s=args.refresh)
+    feed = Feed(degrader, config.recipe.batch, config.recipe.seconds, args.workers)
     options = Options(args.run, args.stage, args.minutes, args.steps, args.validate_minutes, args.freeze_norm)
     trainer = Trainer(config, options, feed, items, args.device, manifest_hash(args.cache))
     if args.resume:

@@ -33,7 +33,7 @@ def test_round_trip_keeps_everything(tmp_path):
     export(net, out, vectors, ORIGIN)
     tensors, fields = read(out)
     assert Spec.from_metadata(fields) == net.spec
-    assert {k: fields[k] for k in ORIGIN} == ORIGIN and fields["format"] == 1
+    assert {k: fields[k] for k in ORIGIN} == ORIGIN and fields["format"] == 2
     for name, value in fold_network(net).items():
         assert torch.equal(tensors[name], value)
     saved = load_file(vectors)
@@ -56,7 +56,7 @@ def test_metadata_is_what_the_engine_reads(tmp_path):
         spec = json.loads(file.metadata()["spec"])
     assert set(spec) == {
         *("format", "name", "version", "hop_units", "analysis_hops", "synthesis_hops", "lookahead_hops", "bins"),
-        *("segments", "widths", "squeeze", "taps", "level_rise", "level_fall", "level_floor", "commit", "data", "hours"),
+        *("segments", "widths", "squeeze", "taps", "level_rise", "level_fall", "level_floor", "floor_keep", "commit", "data", "hours"),
     }
     assert spec["segments"] == [[16, 1], [16, 3]]
     assert spec["level_rise"] == pytest.approx(1 - np.exp(-0.1))
@@ -81,8 +81,8 @@ def test_wrong_tensors_are_refused():
 
 def test_another_format_or_level_is_refused():
     fields = tiny.spec().metadata()
-    with pytest.raises(ConfigError, match="format 2"):
-        Spec.from_metadata({**fields, "format": 2})
+    with pytest.raises(ConfigError, match="format 1"):
+        Spec.from_metadata({**fields, "format": 1})
     with pytest.raises(ConfigError, match="level_rise"):
         Spec.from_metadata({**fields, "level_rise": 0.5})
 

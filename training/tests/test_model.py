@@ -9,7 +9,7 @@ from dualstep_training import metrics
 from dualstep_training.config import Config, ConfigError, Spec
 from dualstep_training.export import randomise
 from dualstep_training.loss import Loss, Weights, bin_weights, compressed_loss
-from dualstep_training.model import Dualstep, compress, costs, decompress, running_level
+from dualstep_training.model import FLOOR_BLOCK, Dualstep, compress, costs, decompress, noise_floor, running_level
 from dualstep_training.recurrent import gru
 from dualstep_training.stft import Stft, windows
 
@@ -52,13 +52,13 @@ def test_frame_k_ends_with_hop_k():
 
 
 def test_shipped_configs_have_the_sizes_of_the_contract():
-    for name, latency_hops in (("studio", 1), ("live", 0)):
+    for name, latency_hops, low, high in (("studio", 1, 32, 128), ("live", 0, 24, 80)):
         spec = Config.load(name).spec
         assert (spec.bands, spec.lookahead_hops, spec.analysis_hops * spec.hop_units) == (192, latency_hops, 12)
         shapes = {k: tuple(v.shape) for k, v in Dualstep(spec, folded=True).stage2.state_dict().items()}
-        assert shapes["stem.3.weight"] == (16, 6, 1, 15)
-        assert shapes["encoder.4.1.weight"] == (64, 64, 2, 3)
-        assert shapes["decoder.0.0.weight"] == (16, 32, 2, 3)
+        assert shapes["stem.3.weight"] == (low, 6, 1, 15)
+        assert shapes["encoder.4.1.weight"] == (high, high, 2, 3)
+        assert shapes["decoder.0.0.weight"] == (low, 2 * low, 2, 3)
         assert shapes["up.3.weight"] == (64, 48, 1, 2)
         assert shapes["gru.weight_ih_l0"] == (576, 192)
         assert shapes["head.3.weight"] == (16, 8, 1, 15) and shapes["head.3.bias"] == (8,)
@@ -210,3 +210,27 @@ def test_metrics_on_known_signals():
     assert float(metrics.si_sdr(reference, reference).min()) > 90
     lost = metrics.over_suppression(0.5 * reference, reference, reference + noise)
     torch.testing.assert_close(lost, torch.full((2,), 6.02), atol=0.01, rtol=0)
+
+
+def test_noise_floor_is_the_recursion():
+    """What the matrix products give, over more than one block, is the engine's recursion."""
+    spec = tiny.spec()
+    generator = torch.Generator().manual_seed(4)
+    spectrum = torch.randn(2, FLOOR_BLOCK + 40, spec.bins, 2, generator=generator, dtype=torch.float64)
+    inverse = (spectrum.square().sum(-1) + 1e-18) ** -0.3
+    total, weight, expected = torch.zeros_like(inverse[:, 0]), 0.0, []
+    for k in range(spectrum.shape[1]):
+        total = spec.floor_keep * total + inverse[:, k]
+        weight = spec.floor_keep * weight + 1.0
+        expected.append((total / weight) ** -0.5)
+    torch.testing.assert_close(noise_floor(spectrum, spec), torch.stack(expected, 1))
+
+
+def test_noise_floor_stays_at_the_noise_under_a_sound():
+    """Notes that sound half of the time hardly raise it."""
+    spec = tiny.spec()
+    spectrum = torch.full((1, 200, spec.bins, 2), 1e-3)
+    before = noise_floor(spectrum, spec)[0, -1, 0]
+    spectrum[:, 20::40] = 0.3
+    spectrum[:, 21::40] = 0.3
+    assert float(noise_floor(spectrum, spec)[0, -1, 0] / before) < 1.05

@@ -14,10 +14,10 @@ from dualstep_training.feed import Feed, repaired, spared
 from dualstep_training.train import Log, Options, Trainer
 
 
-def trainer(path, stage="1", steps=8, prefetch=0, items=(), broken=frozenset(), **recipe) -> Trainer:
+def trainer(path, stage="1", steps=8, workers=0, items=(), broken=frozenset(), **recipe) -> Trainer:
     torch.manual_seed(0)
     config = tiny.config(**recipe)
-    feed = Feed(tiny.FakeDegrader(broken=broken), config.recipe.batch, config.recipe.seconds, prefetch)
+    feed = Feed(tiny.FakeDegrader(broken=broken), config.recipe.batch, config.recipe.seconds, workers)
     path.mkdir(exist_ok=True)
     return Trainer(config, Options(path, stage, 0.0, steps), feed, list(items), "cpu", "test")
 
@@ -27,15 +27,15 @@ def items() -> list[validate.Item]:
     return [validate.Item("hiss", batch.noisy, batch.worn, batch.clean)]
 
 
-@pytest.mark.parametrize("prefetch", [0, 2])
-def test_resume_is_exact(tmp_path, prefetch):
-    whole = trainer(tmp_path / "whole", prefetch=prefetch)
+@pytest.mark.parametrize("workers", [0, 2])
+def test_resume_is_exact(tmp_path, workers):
+    whole = trainer(tmp_path / "whole", workers=workers)
     expected = [whole.train_step()["total"] for _ in range(8)]
-    first = trainer(tmp_path / "cut", prefetch=prefetch)
+    first = trainer(tmp_path / "cut", workers=workers)
     losses = [first.train_step()["total"] for _ in range(5)]
     first.save()
     first.train_step()  # lost: it came after the checkpoint
-    second = trainer(tmp_path / "cut", prefetch=prefetch)
+    second = trainer(tmp_path / "cut", workers=workers)
     second.resume()
     losses += [second.train_step()["total"] for _ in range(3)]
     assert losses == expected

@@ -73,7 +73,7 @@ class FakeDegrader:
         return Batch(clean, worn, noisy, mask, [{"music", "clicks"}] * batch)
 
     def state_dict(self) -> dict:
-        return {"seed": self.seed, "batches": self.count}
+        return {"seed": self.seed, "batches": self.count, "seconds": 0.0}
 
     def load_state_dict(self, state: dict) -> None:
         self.count = state["batches"]
