@@ -21,7 +21,7 @@ class Weights:
 
     magnitude: float = 0.7
     complex: float = 0.3
-    missing: float = 2.0
+    missing: float = 1.5
     """Times that missing energy costs what left-over noise of the same size costs: a mean over what may be noise or
     music takes too much away, and the ear forgives noise sooner than holes."""
     ratio: float = 0.03

@@ -119,9 +119,12 @@ def unpack(parts: list[Path], out: Path, workers: int) -> None:
     writer = CacheWriter(out)
     with ProcessPoolExecutor(workers) as pool:
         for path in parts:
-            with tarfile.open(path) as tar:
-                items = [Item(**fields) for fields in json.load(tar.extractfile("index.json"))]
-                contents = [tar.extractfile(str(n)).read() for n in range(len(items))]
+            try:
+                with tarfile.open(path) as tar:
+                    items = [Item(**fields) for fields in json.load(tar.extractfile("index.json"))]
+                    contents = [tar.extractfile(str(n)).read() for n in range(len(items))]
+            except (tarfile.ReadError, KeyError) as error:
+                raise ValueError(f"{path} is not a whole part that `pack` wrote ({error}); copy it again") from None
             for item, audio in zip(items, pool.map(decode, contents, chunksize=4), strict=True):
                 if f"{item.source}|{item.file}" in writer.known:
                     continue

@@ -52,16 +52,17 @@ def test_frame_k_ends_with_hop_k():
 
 
 def test_shipped_configs_have_the_sizes_of_the_contract():
-    for name, latency_hops, low, high in (("studio", 1, 32, 128), ("live", 0, 24, 80)):
+    for name, latency_hops, widths, hidden in (("studio", 1, (32, 48, 64, 96, 128), 288), ("live", 0, (24, 32, 40, 56, 80), 240)):
         spec = Config.load(name).spec
         assert (spec.bands, spec.lookahead_hops, spec.analysis_hops * spec.hop_units) == (192, latency_hops, 12)
+        low, *_, below, high = widths
         shapes = {k: tuple(v.shape) for k, v in Dualstep(spec, folded=True).stage2.state_dict().items()}
         assert shapes["stem.3.weight"] == (low, 6, 1, 15)
         assert shapes["encoder.4.1.weight"] == (high, high, 2, 3)
         assert shapes["decoder.0.0.weight"] == (low, 2 * low, 2, 3)
-        assert shapes["up.3.weight"] == (64, 48, 1, 2)
-        assert shapes["gru.weight_ih_l0"] == (576, 192)
-        assert shapes["head.3.weight"] == (16, 8, 1, 15) and shapes["head.3.bias"] == (8,)
+        assert shapes["up.3.weight"] == (high, below, 1, 2)
+        assert shapes["gru.weight_ih_l0"] == (3 * hidden, hidden)
+        assert shapes["head.3.weight"] == (low, 8, 1, 15) and shapes["head.3.bias"] == (8,)
 
 
 def test_counted_parameters_are_those_of_the_folded_network():
