@@ -18,8 +18,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import safe_open
-from safetensors.numpy import save_file
 from torch import Tensor, nn
 
 from . import __version__
@@ -131,6 +129,8 @@ def golden(net: Dualstep) -> dict[str, np.ndarray]:
 
 def write(path: Path, tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
     """Writes a safetensors file so that a reader sees the old one or the new one, never a part."""
+    from safetensors.numpy import save_file
+
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, part, metadata)
@@ -140,6 +140,8 @@ def write(path: Path, tensors: dict[str, np.ndarray], metadata: dict[str, str]) 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, object]]:
     """Tensors and `spec` metadata of a weights file."""
+    from safetensors import safe_open
+
     with safe_open(path, framework="np") as file:
         metadata = file.metadata() or {}
         tensors = {name: torch.from_numpy(file.get_tensor(name).copy()) for name in file.keys()}

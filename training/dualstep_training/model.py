@@ -170,6 +170,10 @@ class Stage(nn.Module):
         self.decoder_norm = nn.ModuleList(nn.ModuleList((norm(c[i]), norm(c[i]))) for i in range(top))
         self.head = nn.ModuleList(nn.ConvTranspose2d(c[0], outs, (1, s), (1, s)) for s in strides)
 
+    def pool(self, x: Tensor) -> Tensor:
+        """Halves the bands."""
+        return _Pool.apply(x)
+
     def forward(self, x: Tensor) -> Tensor:
         """`x [batch, cin, frame, bin]` -> `[batch, frame, bin, outs]`."""
         x = self.stem_norm(self._stem(x)) + self.position[:, None, :]
@@ -177,7 +181,7 @@ class Stage(nn.Module):
         skips = []
         for level, (convs, norms) in enumerate(zip(self.encoder, self.encoder_norm)):
             if level:
-                x = _Pool.apply(x)
+                x = self.pool(x)
             x = _two(x, convs, norms)
             skips.append(x)
         x = x + self._recurrent(x)
@@ -275,8 +279,8 @@ class Dualstep(nn.Module):
         self.spec = spec
         self.half = False
         """Whether the stages compute in bfloat16 where that is safe: for training on a GPU."""
-        self.stage1 = Stage(spec, cin=STAGE1_INPUTS, outs=1, folded=folded)
-        self.stage2 = Stage(spec, cin=STAGE2_INPUTS, outs=2 * spec.taps + 2, folded=folded)
+        self.stage1 = self.make_stage(STAGE1_INPUTS, 1, folded)
+        self.stage2 = self.make_stage(STAGE2_INPUTS, 2 * spec.taps + 2, folded)
         with torch.no_grad():
             for head in self.stage1.head:
                 head.weight.mul_(0.1)
@@ -286,17 +290,29 @@ class Dualstep(nn.Module):
                 head.weight.zero_()
                 head.bias.zero_()
 
+    def make_stage(self, cin: int, outs: int, folded: bool) -> nn.Module:
+        """One of the two U-Nets. This and the methods up to `forward` are what the ablation's variants replace."""
+        return Stage(self.spec, cin, outs, folded)
+
+    def seen(self, spectrum: Tensor, level: Tensor) -> Tensor:
+        """What stage 1 sees, `[batch, STAGE1_INPUTS, frame, bin]`, no gradient."""
+        with torch.no_grad():
+            floor = noise_floor(spectrum, self.spec) / level.unsqueeze(-1)
+            return torch.cat((features(spectrum, level), floor.unsqueeze(1)), 1)
+
+    def mask(self, out: Tensor, here: Tensor) -> tuple[Tensor, Tensor]:
+        """Stage 1's gain `[batch, frame, bin]` and spectrum, from its head and the input's spectrum."""
+        gain = torch.sigmoid(out[..., 0])
+        return gain, gain.unsqueeze(-1) * here
+
     def forward(self, spectrum: Tensor, stages: int = 2) -> Restored:
         """`spectrum [batch, frame, bins, 2]` of the damaged input; with `stages` 1 only stage 1 runs."""
         ahead = self.spec.lookahead_hops
         level = running_level(spectrum, self.spec)
-        with torch.no_grad():
-            floor = noise_floor(spectrum, self.spec) / level.unsqueeze(-1)
-            seen = torch.cat((features(spectrum, level), floor.unsqueeze(1)), 1)
-        gain = torch.sigmoid(self._run(self.stage1, seen)[..., 0])
+        out = self._run(self.stage1, self.seen(spectrum, level))
         here = delay(spectrum, ahead)
         level = delay(level, ahead, first=level[:, :1])
-        stage1 = gain.unsqueeze(-1) * here
+        gain, stage1 = self.mask(out, here)
         seen1 = features(stage1, level)
         compressed1 = seen1.permute(0, 2, 3, 1)
         if stages == 1:

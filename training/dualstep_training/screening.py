@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import scipy.signal
-import soundfile
 
 RATE_HZ = 48_000
 
@@ -65,6 +64,8 @@ def decode(path: Path, raw_rate_hz: int = 16_000) -> tuple[np.ndarray, int]:
             ["ffmpeg", "-v", "error", "-f", "g722", "-i", str(path), "-f", "f32le", "-ac", "1", "-"], check=True, capture_output=True
         ).stdout
         return np.frombuffer(raw, dtype="<f4"), raw_rate_hz
+    import soundfile
+
     audio, rate_hz = soundfile.read(str(path), dtype="float32", always_2d=True)
     return audio.mean(axis=1), rate_hz
 
@@ -131,6 +132,8 @@ def screen(path: Path, kind: str, raw_rate_hz: int = 16_000) -> Screened:
     Raises:
         Rejected: it is unreadable, too short, silent, clipped or noisy.
     """
+    import soundfile
+
     try:
         audio, rate_hz = decode(path, raw_rate_hz)
     except (soundfile.LibsndfileError, subprocess.CalledProcessError, OSError) as error:
