@@ -1,4 +1,4 @@
-//! What a hop costs: `cargo bench -p dualstep-engine --bench step`. One JSON object per weights file, on a line of its own.
+//! What a hop costs: `cargo bench -p dualstep-engine --bench step`. `DUALSTEP_WEIGHTS` names another folder of weights. One JSON object per weights file, on a line of its own.
 //!
 //! | field | meaning |
 //! |---|---|
@@ -19,6 +19,7 @@ use common::{Counting, allocator_calls, repository, shipped_spec};
 use dualstep_engine::unet::{Isa, RestoredFrame, TwoStage};
 use dualstep_engine::{Model, weights};
 use realfft::num_complex::Complex32;
+use std::path::PathBuf;
 use std::time::Instant;
 
 #[global_allocator]
@@ -103,9 +104,10 @@ fn sgemm(a: &[f32], b: &[f32], c: &mut [f32]) -> f64 {
     SIDE.pow(3) as f64 / (start.elapsed().as_secs_f64() * 1e9)
 }
 
-/// The weights that ship, or untrained ones of the same shape where they aren't there yet.
+/// The weights that ship, or those in the folder `DUALSTEP_WEIGHTS`, or untrained ones of the shipped shape where there are none.
 fn read(name: &str) -> Vec<u8> {
-    std::fs::read(repository(&format!("assets/weights/{name}.safetensors")))
+    let folder = std::env::var_os("DUALSTEP_WEIGHTS").map_or_else(|| repository("assets/weights"), PathBuf::from);
+    std::fs::read(folder.join(format!("{name}.safetensors")))
         .unwrap_or_else(|_| weights::untrained(&shipped_spec(name), 1).expect("the spec is sound"))
 }
 

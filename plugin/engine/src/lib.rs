@@ -1,6 +1,7 @@
 #![doc = include_str!("../ARCHITECTURE.md")]
 
 pub mod controls;
+mod floor;
 pub mod latency;
 pub mod level;
 pub mod link;

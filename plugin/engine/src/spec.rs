@@ -10,7 +10,7 @@ pub const UNITS_PER_SECOND: f64 = 300.0;
 pub const SAMPLE_RATES_HZ: std::ops::RangeInclusive<f64> = 8_000.0..=384_000.0;
 
 /// Version of the weights file's layout that this engine reads.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// Geometry and widths, as the `spec` entry of a weights file's metadata declares them. Independent of the sample rate.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -45,6 +45,8 @@ pub struct Spec {
     pub level_fall: f32,
     /// Lowest running level, in compressed magnitude.
     pub level_floor: f32,
+    /// What is kept per hop of the weights in the running floor.
+    pub floor_keep: f32,
     /// Commit of the training code.
     #[serde(default)]
     pub commit: String,
@@ -96,6 +98,21 @@ impl Spec {
         self.squeeze * self.bands_at(self.widths.len().saturating_sub(1))
     }
 
+    /// Checks a file's layout version before anything else of its spec is read: another layout has other fields.
+    ///
+    /// # Errors
+    /// If it isn't [`FORMAT`].
+    pub fn check_format(found: u32) -> Result<(), SpecError> {
+        if found == FORMAT {
+            return Ok(());
+        }
+        Err(SpecError::Field {
+            field: "format",
+            found: found.to_string(),
+            expected: FORMAT.to_string(),
+        })
+    }
+
     /// Checks every field against what the engine can run.
     ///
     /// # Errors
@@ -108,9 +125,7 @@ impl Spec {
                 expected: expected.to_owned(),
             })
         };
-        if self.format != FORMAT {
-            return field("format", self.format.to_string(), &FORMAT.to_string());
-        }
+        Self::check_format(self.format)?;
         if !(1..=30).contains(&self.hop_units) {
             return field("hop_units", self.hop_units.to_string(), "1 to 30");
         }
@@ -153,6 +168,9 @@ impl Spec {
         }
         if !(self.level_floor > 0.0 && self.level_floor.is_finite()) {
             return field("level_floor", self.level_floor.to_string(), "more than 0");
+        }
+        if !(0.0..1.0).contains(&self.floor_keep) {
+            return field("floor_keep", self.floor_keep.to_string(), "0 or more, less than 1");
         }
         Ok(())
     }

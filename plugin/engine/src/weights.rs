@@ -1,15 +1,13 @@
 //! Reads weights files and checks them against the spec they carry.
 
 use crate::spec::{Spec, SpecError};
-use crate::unet::{Isa, StageWeights};
+use crate::unet::{FEATURES, Isa, StageWeights};
 use candle_core::{Device, Tensor};
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
+use serde::Deserialize;
 use std::collections::HashMap;
 use std::sync::Arc;
 use thiserror::Error;
-
-/// Features per bin that each stage sees: those of the input, then also those of stage 1's output.
-const FEATURES: [usize; 2] = [3, 6];
 
 /// Both networks' weights, checked and packed. Cheap to clone: instances share one copy.
 #[derive(Clone, Debug)]
@@ -85,6 +83,12 @@ pub enum WeightsError {
     },
 }
 
+/// What all versions of the `spec` entry have.
+#[derive(Deserialize)]
+struct Layout {
+    format: u32,
+}
+
 /// Names and shapes of all tensors that a file with this spec holds.
 #[must_use]
 pub fn layout(spec: &Spec) -> Vec<(String, Vec<usize>)> {
@@ -157,6 +161,8 @@ impl Model {
                 found: if names.is_empty() { "none".into() } else { names.join(", ") },
             }
         })?;
+        let Layout { format } = serde_json::from_str(spec).map_err(WeightsError::SpecJson)?;
+        Spec::check_format(format)?;
         let spec: Spec = serde_json::from_str(spec).map_err(WeightsError::SpecJson)?;
         spec.check()?;
 
@@ -324,7 +330,7 @@ pub(crate) mod tests {
     /// The studio geometry and widths.
     pub(crate) fn studio() -> Spec {
         Spec {
-            format: 1,
+            format: crate::spec::FORMAT,
             name: "studio".into(),
             version: "test".into(),
             hop_units: 6,
@@ -339,6 +345,7 @@ pub(crate) mod tests {
             level_rise: 0.095_162_58,
             level_fall: 0.009_950_166,
             level_floor: 0.01,
+            floor_keep: 0.993_355_5,
             commit: String::new(),
             data: String::new(),
             hours: 0.0,
@@ -393,9 +400,15 @@ pub(crate) mod tests {
         assert!(message.contains("\"spec\"") && message.contains("licence"), "{message}");
 
         let message = refused(|header, _| {
-            header["__metadata__"]["spec"] = "{\"format\": 1}".into();
+            header["__metadata__"]["spec"] = "{\"format\": 2}".into();
         });
         assert!(message.contains("missing field"), "{message}");
+
+        // A file of the layout before, without the floor.
+        let message = refused(|header, _| {
+            header["__metadata__"]["spec"] = "{\"format\": 1, \"name\": \"studio\"}".into();
+        });
+        assert!(message.contains("format = 1: expected 2"), "{message}");
 
         let message = refused(|header, _| {
             let spec = header["__metadata__"]["spec"]
@@ -476,6 +489,7 @@ pub(crate) mod tests {
             ("[5,8,3]", "[512,512,512]"),
             ("\"squeeze\":3", "\"squeeze\":0"),
             ("\"level_floor\":0.01", "\"level_floor\":1e39"),
+            ("\"floor_keep\":0.9933555", "\"floor_keep\":1.0"),
             ("[[4,1],[5,2],[3,4],[4,1]]", "[]"),
         ] {
             let message = refused(|header, _| {

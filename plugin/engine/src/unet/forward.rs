@@ -23,7 +23,7 @@ pub struct Memory {
 /// Which of the two networks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Network {
-    /// Gains from the features of the input.
+    /// Gains from the features of the input and its floor.
     Stage1,
     /// Taps and an additive term from the features of the input and of stage 1's output.
     Stage2,
@@ -83,7 +83,7 @@ pub fn clip(model: &Model, spectrum: &Tensor) -> Result<Clip> {
     let spec = model.spec();
     let ahead = spec.lookahead_hops;
     let level = levels(model, spectrum)?;
-    let seen = features(spectrum, &level)?;
+    let seen = Tensor::cat(&[features(spectrum, &level)?, floors(model, spectrum, &level)?], 0)?;
     let gain = stage(model, Network::Stage1, &seen, &mut Memory::default())?.squeeze(2)?;
     let gain = candle_nn::ops::sigmoid(&gain)?;
 
@@ -129,6 +129,21 @@ fn features(spectrum: &Tensor, level: &Tensor) -> Result<Tensor> {
     let parts = [spectrum.broadcast_mul(&power.powf(-0.35)?)?, power.powf(0.15)?];
     let parts = Tensor::cat(&parts, 2)?.broadcast_div(&level.reshape(((), 1, 1))?)?;
     parts.permute((2, 0, 1))?.contiguous()
+}
+
+/// Running floor of `spectrum [frame, bin, 2]` over `level [frame]`: `[1, frame, bin]`.
+fn floors(model: &Model, spectrum: &Tensor, level: &Tensor) -> Result<Tensor> {
+    let keep = f64::from(model.spec().floor_keep);
+    let inverse = (power(spectrum)? + f64::from(EPSILON))?.powf(-0.3)?.squeeze(2)?;
+    let mut sum = inverse.i(0)?.zeros_like()?;
+    let mut weight = 0.0;
+    let mut floors = Vec::new();
+    for frame in 0..inverse.dim(0)? {
+        sum = ((sum * keep)? + inverse.i(frame)?)?;
+        weight = weight * keep + 1.0;
+        floors.push((&sum / weight)?.powf(-0.5)?);
+    }
+    Tensor::stack(&floors, 0)?.broadcast_div(&level.unsqueeze(1)?)?.unsqueeze(0)
 }
 
 /// Moves `[frame, ..]` back by `frames`; what comes before has value `first`.
@@ -286,6 +301,7 @@ impl Net<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::unet::FEATURES;
     use crate::weights::tests::small;
     use crate::weights::{Noise, untrained};
 
@@ -293,7 +309,7 @@ mod tests {
     fn pieces_of_any_length_give_the_whole() {
         let model = Model::from_bytes(&untrained(&small(), 3).expect("sound")).expect("sound");
         let frames = 19;
-        for (network, cin) in [(Network::Stage1, 3), (Network::Stage2, 6)] {
+        for (network, cin) in [Network::Stage1, Network::Stage2].into_iter().zip(FEATURES) {
             let x = Noise::new(4).vector(cin * frames * 30);
             let x = Tensor::from_vec(x, (cin, frames, 30), &Device::Cpu).expect("shape");
             let whole = stage(&model, network, &x, &mut Memory::default()).expect("runs");

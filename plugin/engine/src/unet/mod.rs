@@ -22,5 +22,11 @@ pub use kernel::Isa;
 pub use stage::StageWeights;
 pub use two_stage::{RestoredFrame, TwoStage};
 
+/// Features per bin of a spectrum: compressed real part, imaginary part and magnitude, over the level.
+const SPECTRUM_FEATURES: usize = 3;
+
+/// Features per bin that each stage sees: stage 1 the input's and its floor over the level, stage 2 the input's and those of stage 1's output.
+pub(crate) const FEATURES: [usize; 2] = [SPECTRUM_FEATURES + 1, 2 * SPECTRUM_FEATURES];
+
 /// Slope of the leaky ReLU below zero.
 pub(crate) const SLOPE: f32 = 0.1;

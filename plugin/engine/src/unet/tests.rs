@@ -2,7 +2,7 @@
 
 use super::forward::{self, Memory, Network};
 use super::stage::Stage;
-use super::{Isa, RestoredFrame, TwoStage};
+use super::{FEATURES, Isa, RestoredFrame, TwoStage};
 use crate::spec::Spec;
 use crate::weights::tests::{small, studio};
 use crate::weights::{Model, Noise, untrained};
@@ -39,7 +39,7 @@ fn vector(tensor: &Tensor) -> Vec<f32> {
 /// Steps through `frames` frames and compares each layer's rows and the output with `forward`, fed in pieces of `chunk`.
 fn step_agrees_with_forward(spec: &Spec, isa: Isa, frames: usize, chunk: usize) {
     let model = model(spec, isa);
-    for (index, (network, cin)) in [(Network::Stage1, 3), (Network::Stage2, 6)].into_iter().enumerate() {
+    for (index, (network, cin)) in [Network::Stage1, Network::Stage2].into_iter().zip(FEATURES).enumerate() {
         let bins = spec.bins;
         // [channel][frame][bin][feature]: two channels, so that one can't leak into the other unseen.
         let channels: Vec<Vec<f32>> = (0..2).map(|seed| Noise::new(seed).vector(frames * bins * cin)).collect();

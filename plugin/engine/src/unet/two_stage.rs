@@ -1,8 +1,10 @@
-//! Both stages in a row, frame by frame: level, features, stage 1, look-ahead, stage 2.
+//! Both stages in a row, frame by frame: level, floor, features, stage 1, look-ahead, stage 2.
 
 use super::kernel::{Buffer, Isa, Job};
 use super::math;
 use super::stage::Stage;
+use super::{FEATURES, SPECTRUM_FEATURES};
+use crate::floor::Floor;
 use crate::level::Level;
 use crate::weights::Model;
 use realfft::num_complex::Complex32;
@@ -12,9 +14,6 @@ const LARGEST: f32 = 1e6;
 
 /// Parts of spectrum values below this, -300 dB, count as zero: no power of them is subnormal.
 const SMALLEST: f32 = 1e-15;
-
-/// Features per bin and spectrum: compressed real part, imaginary part and magnitude.
-const FEATURES: usize = 3;
 
 /// What both stages say of one frame, `lookahead_hops` behind the frame that went in. All fields are `[channel][bin]`, over the spec's `bins`.
 #[derive(Clone, Debug, Default)]
@@ -54,6 +53,7 @@ pub struct TwoStage {
     taps: usize,
     networks: [Stage; 2],
     levels: Vec<Level>,
+    floors: Vec<Floor>,
     /// The last `lookahead_hops + 1` frames, a ring.
     frames: Vec<Frame>,
     /// Where the newest of them is.
@@ -64,7 +64,7 @@ pub struct TwoStage {
     stage1: Vec<Vec<Complex32>>,
     /// Where the newest of them is.
     newest: usize,
-    /// `[channel][bin][2 * FEATURES]`: what stage 2 sees.
+    /// `[channel][bin][FEATURES[1]]`: what stage 2 sees.
     both: Buffer,
     /// `[channel][bin][2 * taps + 2]`: what stage 2 says.
     said: Buffer,
@@ -77,7 +77,7 @@ pub struct TwoStage {
 struct Frame {
     /// `[channel][bin]`.
     spectrum: Vec<Complex32>,
-    /// `[channel][bin][FEATURES]`.
+    /// `[channel][bin][FEATURES[0]]`: what stage 1 sees.
     features: Buffer,
     /// `[channel]`.
     level: Vec<f32>,
@@ -98,7 +98,7 @@ impl TwoStage {
         let size = channels * spec.bins;
         let frame = Frame {
             spectrum: vec![Complex32::default(); size],
-            features: Buffer::new(size * FEATURES),
+            features: Buffer::new(size * FEATURES[0]),
             level: vec![spec.level_floor; channels],
         };
         Self {
@@ -109,12 +109,13 @@ impl TwoStage {
             taps: spec.taps,
             networks: [0, 1].map(|stage| Stage::new(model.stage(stage), channels)),
             levels: vec![Level::new(spec); channels],
+            floors: vec![Floor::new(spec); channels],
             frames: vec![frame; spec.lookahead_hops + 1],
             now: 0,
             started: false,
             stage1: vec![vec![Complex32::default(); size]; spec.taps],
             newest: 0,
-            both: Buffer::new(size * 2 * FEATURES),
+            both: Buffer::new(size * FEATURES[1]),
             said: Buffer::new(size * (2 * spec.taps + 2)),
             scratch: [0; 4].map(|_| Buffer::new(spec.bins)),
         }
@@ -183,8 +184,7 @@ impl TwoStage {
             for (kept, value) in kept.iter_mut().zip(&spectrum[channel * self.bins..][..self.present]) {
                 *kept = Complex32::new(tame(value.re), tame(value.im));
             }
-            let [magnitude, factor, ..] = &mut self.scratch;
-            let (magnitude, factor) = (&mut magnitude[..self.present], &mut factor[..self.present]);
+            let [magnitude, factor, floor, _] = self.scratch.each_mut().map(|buffer| &mut buffer[..self.present]);
             self.isa.run(Compress {
                 spectrum: kept,
                 magnitude,
@@ -195,15 +195,23 @@ impl TwoStage {
             #[expect(clippy::cast_possible_truncation, reason = "a mean of f32 values")]
             let level = self.levels[channel].advance(mean as f32);
             frame.level[channel] = level;
-            let features = &mut frame.features[channel * self.bins * FEATURES..][..self.present * FEATURES];
+            self.isa.run(FollowFloor {
+                state: &mut self.floors[channel],
+                magnitude,
+                floor,
+            });
+            let features = &mut frame.features[channel * self.bins * FEATURES[0]..][..self.present * FEATURES[0]];
             self.isa.run(Features {
                 spectrum: kept,
                 magnitude,
                 factor,
                 level,
-                values: FEATURES,
+                values: FEATURES[0],
                 out: features,
             });
+            for (features, floor) in features.chunks_exact_mut(FEATURES[0]).zip(floor) {
+                features[SPECTRUM_FEATURES] = *floor / level;
+            }
         }
         if !self.started {
             self.started = true;
@@ -219,9 +227,10 @@ impl TwoStage {
             let magnitude = math::compression(0.0).0 / level;
             for (_, frame) in self.frames.iter_mut().enumerate().filter(|(slot, _)| *slot != now) {
                 frame.level[channel] = level;
-                let features = &mut frame.features[channel * self.bins * FEATURES..][..self.present * FEATURES];
-                for bin in features.chunks_exact_mut(FEATURES) {
-                    bin.copy_from_slice(&[0.0, 0.0, magnitude]);
+                let features = &mut frame.features[channel * self.bins * FEATURES[0]..][..self.present * FEATURES[0]];
+                for bin in features.chunks_exact_mut(FEATURES[0]) {
+                    // Only stage 2 sees these, and not the floor.
+                    bin[..SPECTRUM_FEATURES].copy_from_slice(&[0.0, 0.0, magnitude]);
                 }
             }
         }
@@ -235,14 +244,13 @@ impl TwoStage {
         }
         let frame = &self.frames[oldest];
         for channel in 0..self.channels {
-            let both = &mut self.both[channel * self.bins * 2 * FEATURES..][..self.present * 2 * FEATURES];
-            let first = &frame.features[channel * self.bins * FEATURES..][..self.present * FEATURES];
-            for (both, first) in both.chunks_exact_mut(2 * FEATURES).zip(first.chunks_exact(FEATURES)) {
-                both[..FEATURES].copy_from_slice(first);
+            let both = &mut self.both[channel * self.bins * FEATURES[1]..][..self.present * FEATURES[1]];
+            let first = &frame.features[channel * self.bins * FEATURES[0]..][..self.present * FEATURES[0]];
+            for (both, first) in both.chunks_exact_mut(FEATURES[1]).zip(first.chunks_exact(FEATURES[0])) {
+                both[..SPECTRUM_FEATURES].copy_from_slice(&first[..SPECTRUM_FEATURES]);
             }
             let spectrum = &stage1[channel * self.bins..][..self.bins];
-            let [magnitude, factor, ..] = &mut self.scratch;
-            let (magnitude, factor) = (&mut magnitude[..self.present], &mut factor[..self.present]);
+            let [magnitude, factor, ..] = self.scratch.each_mut().map(|buffer| &mut buffer[..self.present]);
             self.isa.run(Compress {
                 spectrum,
                 magnitude,
@@ -253,8 +261,8 @@ impl TwoStage {
                 magnitude,
                 factor,
                 level: frame.level[channel],
-                values: 2 * FEATURES,
-                out: &mut both[FEATURES..],
+                values: FEATURES[1],
+                out: &mut both[SPECTRUM_FEATURES..],
             });
         }
     }
@@ -266,6 +274,9 @@ impl TwoStage {
         }
         for level in &mut self.levels {
             level.reset();
+        }
+        for floor in &mut self.floors {
+            floor.reset();
         }
         for frame in &mut self.frames {
             frame.spectrum.fill(Complex32::default());
@@ -303,6 +314,20 @@ impl Job for Compress<'_> {
     }
 }
 
+/// Advances a channel's floor by a frame; both slices are `[bin]`.
+struct FollowFloor<'a> {
+    state: &'a mut Floor,
+    magnitude: &'a [f32],
+    floor: &'a mut [f32],
+}
+
+impl Job for FollowFloor<'_> {
+    #[inline(always)]
+    fn run(self) {
+        self.state.advance(self.magnitude, self.floor);
+    }
+}
+
 /// Writes a spectrum's features to the first three of each `values` values per bin; the last bin may be cut short behind them.
 struct Features<'a> {
     spectrum: &'a [Complex32],
@@ -320,7 +345,7 @@ impl Job for Features<'_> {
         let compressed = self.magnitude.iter().zip(self.factor);
         for ((out, z), (magnitude, factor)) in self.out.chunks_mut(self.values).zip(self.spectrum).zip(compressed) {
             let factor = factor * scale;
-            out[..FEATURES].copy_from_slice(&[z.re * factor, z.im * factor, magnitude * scale]);
+            out[..SPECTRUM_FEATURES].copy_from_slice(&[z.re * factor, z.im * factor, magnitude * scale]);
         }
     }
 }

@@ -48,12 +48,12 @@ pub(crate) fn repository(path: &str) -> PathBuf {
 
 /// The geometry and widths that ship, with the hop of "studio" or "live".
 pub(crate) fn shipped_spec(name: &str) -> Spec {
-    let (hop_units, analysis_hops, lookahead_hops, level_rise, level_fall) = match name {
-        "live" => (2, 6, 0, 0.032_783_9, 0.003_327_784),
-        _ => (6, 2, 1, 0.095_162_58, 0.009_950_166),
+    let (hop_units, analysis_hops, lookahead_hops, level_rise, level_fall, floor_keep) = match name {
+        "live" => (2, 6, 0, 0.032_783_9, 0.003_327_784, 0.997_780_24),
+        _ => (6, 2, 1, 0.095_162_58, 0.009_950_166, 0.993_355_5),
     };
     Spec {
-        format: 1,
+        format: dualstep_engine::spec::FORMAT,
         name: name.to_owned(),
         version: "untrained".to_owned(),
         hop_units,
@@ -68,6 +68,7 @@ pub(crate) fn shipped_spec(name: &str) -> Spec {
         level_rise,
         level_fall,
         level_floor: 0.01,
+        floor_keep,
         commit: String::new(),
         data: String::new(),
         hours: 0.0,
