@@ -31,7 +31,7 @@ import torch
 from . import validate
 from .config import Config, ConfigError, Recipe
 from .data import Cache
-from .degrade import Degrader, fixed_set
+from .degrade import Degrader, fixed_set, is_of
 from .feed import Clips, made
 from .macs import macs_per_frame
 from .train import Options, Trainer
@@ -42,6 +42,10 @@ PROCESSES = multiprocessing.get_context("fork")
 
 SPLITS = ("valid", "train")
 """What runs are scored on; the difference tells what is learned by heart."""
+
+
+READY, LACKING = 1, 2
+"""Of a batch or a fixed set: rendered; or the cache has no material for it."""
 
 
 class Failed(RuntimeError):
@@ -102,7 +106,7 @@ class Material:
             self._render(worker)
         except Exception:
             traceback.print_exc()
-            self._ready[-1] = 1
+            self._ready[-1] = READY
 
     def _render(self, worker: int) -> None:
         plan, recipe = self.plan, self.plan.config.recipe
@@ -115,21 +119,22 @@ class Material:
             scale = audio.abs().amax((0, 2)).clamp_min(1e-6) / 32767.0
             self._audio[step] = (audio / scale[:, None]).round().numpy().astype(np.int16)
             self._scale[step] = scale.numpy()
-            self._ready[step] = 1
+            self._ready[step] = READY
         for number in range(worker, len(self._ready) - 1 - plan.steps, plan.workers):
             split, kind = divmod(number, len(validate.KINDS))
             batch = fixed_set(Cache(plan.cache, SPLITS[split]), validate.KINDS[kind], plan.count, plan.count_seconds, seed=7)
             for part, audio in enumerate((batch.noisy, batch.worn, batch.clean)):
                 self._sets[split, kind, part] = audio.numpy()
-            self._ready[plan.steps + number] = 1
+            self._ready[plan.steps + number] = READY if is_of(batch, validate.KINDS[kind]) else LACKING
 
-    def _wait(self, number: int) -> None:
+    def _wait(self, number: int) -> int:
         started = time.perf_counter()
         while not self._ready[number]:
             if self._ready[-1]:
                 raise Failed("rendering the batches failed, see above")
             time.sleep(0.002)
         self.spent_s += time.perf_counter() - started
+        return int(self._ready[number])
 
     def take(self) -> Clips:
         """The next batch, as `feed.Feed` gives them; on the device."""
@@ -143,7 +148,8 @@ class Material:
         """The fixed set of a split, on the device."""
         place, items = SPLITS.index(split), []
         for number, kind in enumerate(validate.KINDS):
-            self._wait(self.plan.steps + place * len(validate.KINDS) + number)
+            if self._wait(self.plan.steps + place * len(validate.KINDS) + number) == LACKING:
+                continue
             items.append(validate.Item(kind, *torch.from_numpy(self._sets[place, number]).to(self.plan.device)))
         return items
 

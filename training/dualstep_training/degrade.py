@@ -376,6 +376,13 @@ def fixed_set(cache: Cache, kind: str, count: int, seconds: float, seed: int) ->
     return degrader.render(rng, clean, recipes)
 
 
+def is_of(batch: Batch, kind: str) -> bool:
+    """Whether the cache had the material for a fixed set of this kind; without it, clips come clean, or drums as something else."""
+    if kind == "drums":
+        return all("drums" in tags for tags in batch.tags)
+    return kind == "clean" or not any("clean" in tags for tags in batch.tags)
+
+
 def bench(cache: Cache, batch: int, seconds: float, batches: int = 30) -> dict[str, float]:
     """Seconds of audio per second on one thread, by the clock and by processor time (on a busy machine they differ); the first pools apart."""
     torch.set_num_threads(1)

@@ -290,12 +290,14 @@ def _listed(values: dict[str, float]) -> str:
 def fixed_items(cache_path: Path, count: int, seconds: float, device: str) -> list[validate.Item]:
     """The fixed validation set; kinds that the cache has no material for are left out."""
     from .data import Cache
-    from .degrade import fixed_set
+    from .degrade import fixed_set, is_of
 
     cache = Cache(cache_path, "valid")
     items = []
     for kind in validate.KINDS:
         batch = fixed_set(cache, kind, count, seconds, seed=7)
+        if not is_of(batch, kind):
+            continue
         items.append(validate.Item(kind, *(c.to(device) for c in (batch.noisy, batch.worn, batch.clean))))
     return items
 
@@ -304,7 +306,10 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description="Trains one of the networks.")
     parser.add_argument("--config", required=True, help="name in configs/, or a path")
-    parser.add_argument("--cache", type=Path, required=True, help="data cache, see dualstep_training.data")
+    material = parser.add_mutually_exclusive_group(required=True)
+    material.add_argument("--cache", type=Path, help="data cache, see dualstep_training.data")
+    material.add_argument("--folder", type=Path, metavar="CLEAN", help="your own clean recordings instead, see dualstep_training.own")
+    parser.add_argument("--noise", type=Path, help="with --folder: your own recordings of noise")
     parser.add_argument("--run", type=Path, required=True, help="folder for checkpoints and curves")
     parser.add_argument("--stage", choices=("1", "2", "both"), required=True)
     parser.add_argument("--minutes", type=float, required=True, help="budget of this stage, over all resumed calls")
@@ -330,6 +335,7 @@ def build(args: argparse.Namespace) -> Trainer:
     """The trainer that the command line asks for, weights loaded."""
     from .data import Cache
     from .degrade import Degrader
+    from .own import own_cache
 
     config = Config.load(args.config)
     changes = {k: getattr(args, k) for k in ("batch", "seconds", "rate") if getattr(args, k) is not None}
@@ -338,15 +344,18 @@ def build(args: argparse.Namespace) -> Trainer:
     config = dataclasses.replace(config, recipe=dataclasses.replace(config.recipe, **changes))
     if not args.resume and (args.run / "checkpoint.pt").exists():
         raise ConfigError(f"{args.run} already holds a run: give --resume or another --run")
+    if args.noise is not None and args.folder is None:
+        raise ConfigError("--noise goes with --folder; a cache has its noise")
     args.run.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(args.seed)
+    cache = args.cache or own_cache(args.folder, args.noise, args.run / "cache")
     items = []
     if args.validate_count:
-        items = fixed_items(args.cache, args.validate_count, args.validate_seconds, args.device)
-    degrader = Degrader(Cache(args.cache, "train"), seed=args.seed, refresh_s=args.refresh)
+        items = fixed_items(cache, args.validate_count, args.validate_seconds, args.device)
+    degrader = Degrader(Cache(cache, "train"), seed=args.seed, refresh_s=args.refresh)
     feed = Feed(degrader, config.recipe.batch, config.recipe.seconds, args.workers)
     options = Options(args.run, args.stage, args.minutes, args.steps, args.validate_minutes, args.freeze_norm)
-    trainer = Trainer(config, options, feed, items, args.device, manifest_hash(args.cache))
+    trainer = Trainer(config, options, feed, items, args.device, manifest_hash(cache))
     if args.resume:
         trainer.resume()
     elif args.init:
