@@ -1,6 +1,8 @@
 """Training: resume is exact, phases follow each other, broken batches are skipped, and a tiny run from end to end."""
 
 import csv
+import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ import torch
 from dualstep_training import card, curves, train, validate
 from dualstep_training import export as exporter
 from dualstep_training.checkpoint import Checkpoint
+from dualstep_training.config import Config
 from dualstep_training.feed import Feed, repaired, spared
 from dualstep_training.train import Log, Options, Trainer
 
@@ -205,5 +208,10 @@ def test_end_to_end(tmp_path, capsys):
     text = tmp_path / "README.md"
     assert card.main(["--cache", str(cache), "--run", str(run), "--out", str(text)]) == 0
     assert "| generated |" in text.read_text() and "| worn+noise |" in text.read_text()
-    live = ["--config", "live", "--run", str(tmp_path / "live"), "--init", str(weights), "--stage", "both", "--steps", "1"]
-    assert train.main([*live, *base[2:4], *base[6:], "0"]) == 0
+    live = ["--run", str(tmp_path / "live"), "--init", str(weights), "--stage", "both", "--steps", "1", *base[2:4], *base[6:], "0", "--config"]
+    assert train.main([*live, "live"]) == 1, "of other widths"
+    assert "live asks for" in capsys.readouterr().err
+    wide = tmp_path / "wide.json"
+    studio, narrow = Config.load("studio").spec, Config.load("live").spec
+    wide.write_text(json.dumps({"spec": dataclasses.asdict(dataclasses.replace(narrow, widths=studio.widths, squeeze=studio.squeeze))}))
+    assert train.main([*live, str(wide)]) == 0, "another hop is no hindrance"
