@@ -365,13 +365,17 @@ def fixed_set(cache: Cache, kind: str, count: int, seconds: float, seed: int) ->
         items = [("music", "speech")[index % 2] for index in range(count)]
     present = [name for name in ("music", "speech", "drums") if name in cache.kinds()]
     items = [item if item in present else present[0] for item in items]
-    recipes = [fixed_recipe(rng, kind, item) for item in items]
+    return render_fixed(cache, rng, [fixed_recipe(rng, kind, item) for item in items], seconds, seed)
+
+
+def render_fixed(cache: Cache, rng: np.random.Generator, recipes: list[Recipe], seconds: float, seed: int) -> Batch:
+    """Carries out recipes on excerpts drawn for them; a source without highs gets noise without highs."""
     degrader = Degrader(cache, seed=seed)
     for recipe in recipes:
         recipe.noise = {name: snr for name, snr in recipe.noise.items() if degrader._pools.has(name)}
-    clean, _, bands = cache.sample_clean_bands(rng, count, seconds, items)
+    clean, _, bands = cache.sample_clean_bands(rng, len(recipes), seconds, [recipe.kind for recipe in recipes])
     for recipe, band in zip(recipes, bands, strict=True):
-        if band < 16_000:
+        if band < 16_000 and recipe.band_hz is None:
             recipe.band_hz, recipe.band_order, recipe.band_of_source = float(band), 30.0, True
     return degrader.render(rng, clean, recipes)
 

@@ -78,6 +78,41 @@ def over_suppression(estimate: Tensor, reference: Tensor, noisy: Tensor) -> Tens
     return -10 * torch.log10((kept + TINY) / (there + TINY))
 
 
+def energy_lost(estimate: Tensor, reference: Tensor, noisy: Tensor) -> Tensor:
+    """Share (0..1) of the reference's energy that is missing, bin by bin, where it dominates the noise by 10 dB.
+
+    Unlike in `over_suppression`, a bin that is too loud doesn't make up for one that is gone.
+    """
+    window = torch.hann_window(2048, device=estimate.device)
+
+    def spectrum(x: Tensor) -> Tensor:
+        return torch.stft(x, 2048, 1024, window=window, return_complex=True, center=False)
+
+    clean = spectrum(reference)
+    dominant = clean.abs() > 3.162 * (spectrum(noisy) - clean).abs()
+    there = clean.abs().square() * dominant
+    missing = (there - spectrum(estimate).abs().square()).clamp_min(0) * dominant
+    return missing.sum((1, 2)) / (there.sum((1, 2)) + TINY)
+
+
+def onset_changes(estimate: Tensor, reference: Tensor, sample_rate: int = 48_000) -> Tensor:
+    """Level of each onset of one clip against the reference's, dB `[onsets]`; both clips `[samples]`.
+
+    An onset is a 5 ms frame that is four times as strong as the mean of the four before it and lies within 30 dB of the loudest;
+    after one, the next 50 ms hold no other. Its level is the energy of its first 20 ms.
+    """
+    size = int(0.005 * sample_rate)
+    before, after = (clip[: len(clip) // size * size].view(-1, size).square().sum(1) for clip in (reference, estimate))
+    past = before.unfold(0, 4, 1).mean(1)[:-1]
+    candidates = (before[4:] > 4 * past) & (before[4:] > 1e-3 * before.max())
+    found, last = [], -10
+    for frame in (candidates.nonzero()[:, 0] + 4).tolist():
+        if frame - last >= 10:
+            found.append(10 * torch.log10((after[frame : frame + 4].sum() + TINY) / (before[frame : frame + 4].sum() + TINY)))
+            last = frame
+    return torch.stack(found) if found else torch.empty(0)
+
+
 def main() -> int:
     """Prints the measures of one file against another."""
     import soundfile

@@ -1,0 +1,126 @@
+"""Command line of the evaluation: see `--help` and `training/README.md`."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+
+import torch
+
+from ..data import Cache
+from . import figures, listening, quick, report, scoring, stimuli
+from .stimuli import TestSet
+from .systems import REPOSITORY, Missing, System, Weights, everything, slug
+
+
+def _set(options: argparse.Namespace) -> int:
+    """Writes the test set."""
+    test = stimuli.write(Cache(options.cache, options.split), options.out / "set", options.clips, options.seconds, options.seed)
+    print(f"{len(test.clips)} clips, fingerprint {test.fingerprint}, in {test.folder}")
+    return 0
+
+
+def _chosen(options: argparse.Namespace) -> list[System]:
+    systems = everything()
+    if options.weights:
+        systems.append(Weights(f"weights {options.weights.name}", options.weights))
+    known = [system.name for system in systems]
+    for name in options.only:
+        if name not in known and name not in ("input", "baseline", "peer", "dualstep"):
+            raise SystemExit(f"no system {name!r}; there are {', '.join(known)}, and the groups input, baseline, peer, dualstep")
+    return [system for system in systems if not options.only or system.name in options.only or system.group in options.only]
+
+
+def _run(options: argparse.Namespace) -> int:
+    """Restores and scores."""
+    test = TestSet.load(options.out / "set")
+    chosen = [system for system in _chosen(options) if options.force or scoring.load(options.out, test, system.name) is None]
+    ready = []
+    for system in chosen:
+        folder = options.out / "restored" / slug(system.name)
+        stamp = folder / "set.txt"
+        if options.force or not stamp.exists() or stamp.read_text() != test.fingerprint:
+            for old in (folder, folder.with_name(folder.name + ".raw")):
+                shutil.rmtree(old, ignore_errors=True)
+            folder.mkdir(parents=True)
+            stamp.write_text(test.fingerprint)
+        clips = system.wanted(test)
+        try:
+            notes = system.render(test, clips, folder)
+        except Missing as reason:
+            print(f"LEFT OUT: {reason}", file=sys.stderr)
+            continue
+        ready.append((system, clips, folder, notes))
+        if system.companion is None:
+            _score(options.out, test, ready.pop())
+    for entry in ready:  # those that are compared with another one's clips
+        _score(options.out, test, entry)
+    return 0
+
+
+def _score(out: Path, test: TestSet, entry: tuple[System, list[stimuli.Clip], Path, dict[str, object]]) -> None:
+    system, clips, folder, notes = entry
+    scoring.save(out, test, system, scoring.score(test, system, clips, folder), notes)
+
+
+def _report(options: argparse.Namespace) -> int:
+    """Writes the page, the pictures and the listening test."""
+    notes = options.notes.read_text() if options.notes else ""
+    results = report.write(options.out, options.docs, notes)
+    pictures = figures.write(options.out, results)
+    page = listening.write(options.out, results)
+    print(f"{options.docs}, {options.out / 'report.json'}, {len(pictures)} pictures in {options.out / 'figures'}, {page}")
+    return 0
+
+
+def _quick(options: argparse.Namespace) -> int:
+    """Compares trainings."""
+    for weights in options.run_folder + options.weights:
+        quick.run(options.cache, weights, options.clips)
+    return 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one command; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m dualstep_training.evaluate", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    out = argparse.ArgumentParser(add_help=False)
+    out.add_argument("--out", type=Path, default=Path("out/evaluation"), help="folder of the evaluation (default: out/evaluation)")
+    cache = argparse.ArgumentParser(add_help=False)
+    cache.add_argument("--cache", type=Path, default=Path(__file__).resolve().parents[2] / "cache", help="folder of the training cache")
+
+    command = commands.add_parser("set", parents=[out, cache], help="write the test set")
+    command.add_argument("--clips", type=int, default=8, help="clips per kind (default: 8)")
+    command.add_argument("--seconds", type=float, default=5.0, help="seconds that are scored of each (default: 5)")
+    command.add_argument("--seed", type=int, default=1)
+    command.add_argument("--split", default="test", choices=("test", "valid"), help="split of the cache (default: test)")
+    command.set_defaults(run=_set)
+
+    command = commands.add_parser("run", parents=[out], help="restore and score the set with every system that is installed")
+    command.add_argument("--only", nargs="*", default=[], metavar="SYSTEM", help="names or groups (input, baseline, peer, dualstep)")
+    command.add_argument("--weights", type=Path, help="score these weights too (a run, a checkpoint, a .safetensors), in PyTorch")
+    command.add_argument("--force", action="store_true", help="do again what is done already")
+    command.set_defaults(run=_run)
+
+    command = commands.add_parser("report", parents=[out], help="write docs/sound.md, pictures and the listening test")
+    command.add_argument("--docs", type=Path, default=REPOSITORY / "docs" / "sound.md", help="the page to write (default: docs/sound.md)")
+    command.add_argument("--notes", type=Path, help="Markdown to put under the introduction: what the figures don't say")
+    command.set_defaults(run=_report)
+
+    command = commands.add_parser("quick", parents=[cache], help="score trainings on the validation split, in PyTorch, on one thread")
+    command.add_argument("--run", dest="run_folder", type=Path, action="append", default=[], help="folder of a run, or a checkpoint")
+    command.add_argument("--weights", type=Path, action="append", default=[], help="a .safetensors file")
+    command.add_argument("--clips", type=int, default=quick.CLIPS, help=f"clips per kind (default: {quick.CLIPS})")
+    command.set_defaults(run=_quick)
+
+    options = parser.parse_args(arguments)
+    if options.run is _quick and not options.run_folder + options.weights:
+        parser.error("quick: give --run or --weights")
+    torch.set_num_threads(1)
+    return options.run(options)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,195 @@
+"""What is compared: the input itself, classical baselines, peers, Dualstep through its built bundle, and bare weights."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+
+from ..baselines import BASELINES, Baseline
+from ..screening import RATE_HZ
+from . import peers
+from .stimuli import NOISE, UNTOUCHED, Clip, TestSet
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+
+
+class Missing(RuntimeError):
+    """A system can't run here; the message says what to install or build."""
+
+
+def slug(name: str) -> str:
+    """A system's name as a folder's."""
+    return "".join(c if c.isalnum() else "-" for c in name.lower()).strip("-").replace("--", "-")
+
+
+class System(ABC):
+    """Something that restores recordings."""
+
+    name: str
+    #: `input`, `baseline`, `peer` or `dualstep`.
+    group: str
+    #: Kinds it is run on; None is all of them. What knows nothing of wear isn't run on it.
+    kinds: tuple[str, ...] | None = None
+    #: The system whose output this one is compared with, to say how much a stage changes.
+    companion: str | None = None
+
+    @abstractmethod
+    def render(self, test: TestSet, clips: list[Clip], folder: Path) -> dict[str, object]:
+        """Restores clips into `folder/KIND/NN.wav`, in time with the input. Returns what is worth noting.
+
+        Raises:
+            Missing: it isn't installed.
+        """
+
+    def wanted(self, test: TestSet) -> list[Clip]:
+        """The clips it is run on."""
+        return [clip for clip in test.clips if self.kinds is None or clip.kind in self.kinds]
+
+
+def _write(folder: Path, clip: Clip, samples: np.ndarray) -> None:
+    path = folder / f"{clip.name}.wav"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    soundfile.write(part, samples.astype(np.float32), RATE_HZ, subtype="FLOAT", format="WAV")
+    os.replace(part, path)
+
+
+def _todo(clips: list[Clip], folder: Path) -> list[Clip]:
+    return [clip for clip in clips if not (folder / f"{clip.name}.wav").exists()]
+
+
+class Input(System):
+    """The degraded recording itself."""
+
+    name, group = "input", "input"
+
+    def render(self, test: TestSet, clips: list[Clip], folder: Path) -> dict[str, object]:
+        for clip, samples in zip(clips, test.read("noisy", clips)):
+            _write(folder, clip, samples)
+        return {}
+
+
+@dataclass
+class Classical(System):
+    """A baseline of `dualstep_training.baselines`."""
+
+    name: str
+    function: Baseline
+    group = "baseline"
+    kinds = (*NOISE, *UNTOUCHED)
+
+    def render(self, test: TestSet, clips: list[Clip], folder: Path) -> dict[str, object]:
+        from tqdm import tqdm
+
+        try:
+            for clip in tqdm(_todo(clips, folder), desc=self.name, unit="clip"):
+                _write(folder, clip, self.function(test.read("noisy", [clip])[0].astype(np.float64), RATE_HZ))
+        except ModuleNotFoundError as error:
+            raise Missing(f"{self.name} needs {error.name}: pip install -e 'training[evaluate]'") from error
+        return {}
+
+
+@dataclass
+class Other(System):
+    """A program of `peers`."""
+
+    name: str
+    program: peers.Peer
+    group = "peer"
+    kinds = (*NOISE, *UNTOUCHED)
+
+    def render(self, test: TestSet, clips: list[Clip], folder: Path) -> dict[str, object]:
+        from tqdm import tqdm
+
+        if not self.program.installed():
+            raise Missing(f"{self.name} is not installed: {self.program.hint}")
+        raw = folder.with_name(folder.name + ".raw")
+        for clip in tqdm(_todo(clips, raw), desc=self.name, unit="clip"):
+            _write(raw, clip, self.program(test.read("noisy", [clip])[0]))
+        outputs = [soundfile.read(raw / f"{clip.name}.wav", dtype="float32")[0] for clip in clips]
+        inputs = test.read("noisy", clips)
+        lag = peers.delay(outputs, inputs)
+        for clip, output, samples in zip(clips, outputs, inputs):
+            _write(folder, clip, peers.in_time(output, lag, len(samples)))
+        return {"delay_samples": lag}
+
+
+@dataclass
+class Plugin(System):
+    """Dualstep as users get it: `cargo xtask render` hosts the built bundle."""
+
+    name: str
+    live: bool
+    settings: tuple[str, ...] = ()
+    companion: str | None = None
+    group = "dualstep"
+
+    def render(self, test: TestSet, clips: list[Clip], folder: Path) -> dict[str, object]:
+        command = ["cargo", "--quiet", "xtask", "render", str((test.folder / "noisy").resolve()), str(folder.resolve()), "--to", "wav", "--force"]
+        command += ["--live"] if self.live else []
+        for setting in self.settings:
+            command += ["--set", setting]
+        try:
+            done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+        except FileNotFoundError as error:
+            raise Missing(f"{self.name} needs cargo, to host the built plugin: install Rust") from error
+        if done.returncode:
+            raise Missing(f"{self.name}: {' '.join(command)} failed: {done.stderr.strip()[-600:]}")
+        return {"settings": list(self.settings)}
+
+
+@dataclass
+class Weights(System):
+    """Bare networks in PyTorch, without click repair: a training run, a checkpoint or a weights file. Quick, and not what users get."""
+
+    name: str
+    path: Path
+    group = "dualstep"
+
+    def render(self, test: TestSet, clips: list[Clip], folder: Path) -> dict[str, object]:
+        from ..validate import Synthesis
+
+        net = load_network(self.path)
+        synthesis = Synthesis(net.spec)
+        for clip in clips:
+            noisy = torch.from_numpy(test.read("noisy", [clip])[0])[None]
+            restored = synthesis(net, noisy)[1][0]
+            _write(folder, clip, torch.nn.functional.pad(restored, (0, noisy.shape[1] - len(restored))).numpy())
+        return {}
+
+
+def load_network(path: Path):
+    """A network in evaluation mode, from a run's folder, a checkpoint or a `.safetensors` file."""
+    from ..checkpoint import Checkpoint
+    from ..config import Spec
+    from ..export import folded_network, read
+
+    if path.suffix == ".safetensors":
+        tensors, fields = read(path)
+        return folded_network(Spec.from_metadata(fields), tensors)
+    return Checkpoint.load(path).network()
+
+
+def dualstep() -> list[System]:
+    """Both plugins as they come, and with parts switched off, which tells what each part wins."""
+    return [
+        Plugin("Dualstep", False, companion="Dualstep, stage 2 off"),
+        Plugin("Dualstep, stage 2 off", False, ("stage2=0",)),
+        Plugin("Dualstep, click repair off", False, ("declick=0",)),
+        Plugin("Dualstep, click repair alone", False, ("stage1=0", "stage2=0")),
+        Plugin("Dualstep Live", True, companion="Dualstep Live, stage 2 off"),
+        Plugin("Dualstep Live, stage 2 off", True, ("stage2=0",)),
+    ]
+
+
+def everything() -> list[System]:
+    """All systems in the order of the tables."""
+    return [Input(), *(Classical(name, function) for name, function in BASELINES.items()),
+            *(Other(name, program) for name, program in peers.PEERS.items()), *dualstep()]
