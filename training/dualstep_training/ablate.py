@@ -280,11 +280,31 @@ COLUMNS = (
 """Columns of the table; `docs/ablation.md` says what they mean."""
 
 
+def against(row: dict[str, object], first: dict[str, object], kinds: tuple[str, ...]) -> tuple[float, float]:
+    """Mean difference of both stages' gain from the first row's over `kinds` of both fixed sets, dB, and its standard error.
+
+    The error is that of a few clips, kind by kind; what another seed would change is not in it.
+    """
+    pairs = [(row[split]["kinds"].get(kind), first[split]["kinds"].get(kind)) for split in SPLITS for kind in kinds]
+    differences = np.array([ours["gain2"] - theirs["gain2"] for ours, theirs in pairs if ours and theirs])
+    return float(differences.mean()), float(differences.std(ddof=1) / math.sqrt(len(differences)))
+
+
+COMPARED = (("noise, against first", validate.NOISE), ("wear, against first", validate.WEAR))
+
+
 def markdown(rows: list[dict[str, object]]) -> str:
     """The table; a run that failed says so in its row."""
-    lines = ["| variant | what differs | " + " | ".join(name for name, _ in COLUMNS) + " |", "|---|---" + "|---:" * len(COLUMNS) + "|"]
+    names = [name for name, _ in (*COLUMNS, *COMPARED)]
+    lines = ["| variant | what differs | " + " | ".join(names) + " |", "|---|---" + "|---:" * len(names) + "|"]
     for row in rows:
-        cells = [text(row) for _, text in COLUMNS] if row["status"] == "ok" else [str(row["status"])] + [""] * (len(COLUMNS) - 1)
+        if row["status"] != "ok":
+            cells = [str(row["status"])] + [""] * (len(names) - 1)
+        else:
+            cells = [text(row) for _, text in COLUMNS]
+            for _, kinds in COMPARED:
+                known = row is not rows[0] and rows[0]["status"] == "ok"
+                cells.append("{:+.2f} ± {:.2f}".format(*against(row, rows[0], kinds)) if known else "")
         lines.append(f"| {row['name']} | {row['says']} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 

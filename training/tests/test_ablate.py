@@ -64,6 +64,14 @@ def test_counted_multiply_adds_are_the_formulas():
     assert macs_per_frame(Dualstep(spec).eval(), spec, 10) == sum(macs for _, macs in costs(spec).values())
 
 
+def test_differences_from_the_first_row_are_paired():
+    def row(gains):
+        return {split: {"kinds": {"hiss": {"gain2": gains[0]}, "hum": {"gain2": gains[1]}}} for split in ablate.SPLITS}
+
+    mean, error = ablate.against(row((3.0, 11.0)), row((1.0, 10.0)), ("hiss", "hum", "clicks"))
+    assert mean == pytest.approx(1.5) and error == pytest.approx((1 / 3) ** 0.5 / 2)
+
+
 class Broken(Dualstep):
     def forward(self, spectrum, stages=2):
         raise RuntimeError("on purpose")
