@@ -18,10 +18,10 @@ from .model import costs
 
 HEAD = """# Weights
 
-`studio.safetensors` and `live.safetensors` are the networks that the plugin carries: two streaming U-Nets each, 16-64
-channels, {parameters:,} parameters together, batch norms folded, 32-bit floats. `plugin/engine/ARCHITECTURE.md` says what every tensor
-is; the files' `spec` metadata says geometry, commit, data and hours. They were made by `training/`, on a CPU, from nothing
-but the data listed here.
+`studio.safetensors` and `live.safetensors` are the networks that the plugin carries: two streaming U-Nets each,
+{sizes}, batch norms folded, 32-bit floats. `plugin/engine/ARCHITECTURE.md` says what every
+tensor is; the files' `spec` metadata says geometry, commit, data and hours. They were made by `training/` from nothing but the
+data listed here. `detector.safetensors` is the click detector; its scores are in `docs/sound.md`.
 
 Stage 1 is trained against the worn but noise-free signal (it takes noise away), stage 2 against the unworn one.
 """
@@ -95,8 +95,9 @@ def data(cache: Path) -> str:
 def card(cache: Path, runs: list[Path], notes: list[str]) -> str:
     """The whole model card."""
     saved = [Checkpoint.load(run) for run in runs]
-    size = sum(weights for weights, _ in costs(Spec.from_metadata(saved[0].spec)).values())
-    parts = [HEAD.format(parameters=size)]
+    specs = [Spec.from_metadata(one.spec) for one in saved]
+    sizes = [f"{sum(n for n, _ in costs(s).values()):,} parameters in {s.name} (widths {s.widths[0]}-{s.widths[-1]})" for s in specs]
+    parts = [HEAD.format(sizes=" and ".join(sizes))]
     for run, one in zip(runs, saved):
         name = one.spec["name"]
         trained = f"{one.hours:.2f} hours of audio (degraded on the fly; hours of weights it started from included)"

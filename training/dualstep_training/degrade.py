@@ -100,10 +100,12 @@ class Recipe:
 class Degrader:
     """Draws degraded batches from one split of the cache. Every batch follows from (seed, batches drawn, audio drawn)."""
 
-    def __init__(self, cache: Cache, device: str = "cpu", seed: int = 0, sample_rate: int = RATE_HZ, refresh_s: float | None = None):
+    def __init__(self, cache: Cache, device: str = "cpu", seed: int = 0, sample_rate: int = RATE_HZ, refresh_s: float | None = None,
+                 wear_only: float = WEAR_ONLY_SHARE):
         if sample_rate != RATE_HZ:
             raise ValueError(f"sample_rate is {sample_rate}, expected {RATE_HZ}: the cache is at 48 kHz; resample batches instead")
         self.cache, self.device, self.seed = cache, torch.device(device), seed
+        self._wear_only = wear_only
         self._batches, self._seconds = 0, 0.0
         self._pools = Pools(cache, self.device, seed, REFRESH_SECONDS if refresh_s is None else refresh_s)
 
@@ -135,18 +137,18 @@ class Degrader:
         """Mixes wear and noise freely, by the shares above."""
         recipe = Recipe(kind, peak_db=rng.uniform(-20, 0) if rng.random() < 0.7 else rng.uniform(-40, -20))
         self._draw_band(rng, recipe, source_band_hz)
-        draw = rng.random()
-        if draw < CLEAN_SHARE:
+        if rng.random() < CLEAN_SHARE:
             return recipe
-        only_wear = draw < CLEAN_SHARE + WEAR_ONLY_SHARE
+        only_wear = rng.random() < self._wear_only / (1 - CLEAN_SHARE)
         if only_wear or rng.random() < WORN_SHARE - 0.04:
             recipe.wear = draw_wear(rng)
         if only_wear:
             return recipe
         disc = DISC_SHARE - (0.12 if kind == "speech" else 0.0)  # speech meets more everyday noise
-        if draw < CLEAN_SHARE + WEAR_ONLY_SHARE + SINGLE_SHARE:
+        draw = rng.random() * (1 - CLEAN_SHARE - WEAR_ONLY_SHARE)
+        if draw < SINGLE_SHARE:
             names = [str(rng.choice(list(DISC_CHANCES)))]
-        elif draw < CLEAN_SHARE + WEAR_ONLY_SHARE + SINGLE_SHARE + disc:
+        elif draw < SINGLE_SHARE + disc:
             names = [name for name, chance in DISC_CHANCES.items() if rng.random() < chance] or ["hiss"]
         else:
             names = ["everyday"] + (["hiss"] if rng.random() < 0.2 else []) + (["hum"] if rng.random() < 0.1 else [])

@@ -28,9 +28,10 @@ class Weights:
     """Per dB of signal-to-noise ratio."""
 
 
-RATIO_CEILING_DB = 30.0
-"""Beyond this ratio little is to be gained. With 45 dB here, clean items held everything near a gain of one that may be
-music or noise: thumps and hum stayed."""
+RATIO_CEILING_DB = {"1": 30.0, "2": 45.0}
+"""Beyond this ratio little is to be gained, per stage. With 45 dB for stage 1, clean items held everything near a gain of
+one that may be music or noise: thumps and hum stayed. Stage 2 is to leave alone what isn't worn: with 30 dB it changed
+unworn recordings at -33 dB."""
 
 
 def bin_weights(spec: Spec) -> Tensor:
@@ -57,15 +58,15 @@ def compressed_loss(estimate: Tensor, target: Tensor, bins: Tensor, weights: Wei
     return (total.mean((0, 1)) * bins).mean()
 
 
-def ratio_db(estimate: Tensor, target: Tensor, heard: Tensor) -> Tensor:
-    """Signal-to-noise ratio of each item's spectrum in dB, `[batch]`, softly limited at `RATIO_CEILING_DB`.
+def ratio_db(estimate: Tensor, target: Tensor, heard: Tensor, ceiling_db: float) -> Tensor:
+    """Signal-to-noise ratio of each item's spectrum in dB, `[batch]`, softly limited at `ceiling_db`.
 
     `heard` is the input: an item whose target is silent is measured against a thousandth of it.
     """
     dims = (1, 2, 3)
     noise = (estimate - target).square().sum(dims)
     signal = target.square().sum(dims) + 1e-6 * heard.square().sum(dims) + 1e-12
-    return -10.0 * torch.log10(noise / signal + 10.0 ** (-RATIO_CEILING_DB / 10.0))
+    return -10.0 * torch.log10(noise / signal + 10.0 ** (-ceiling_db / 10.0))
 
 
 def with_magnitude(z: Tensor) -> Tensor:
@@ -91,7 +92,7 @@ class Loss:
         def add(name: str, estimate: Tensor, linear: Tensor, target: Tensor) -> None:
             goal = features(target, out.level).permute(0, 2, 3, 1)
             parts[f"spectrum{name}"] = compressed_loss(estimate, goal, self.bins, self.weights)
-            parts[f"ratio{name}"] = ratio_db(linear, target, heard).mean()
+            parts[f"ratio{name}"] = ratio_db(linear, target, heard, RATIO_CEILING_DB[name]).mean()
 
         heard = delay(spectrum, ahead)
         if stage in ("1", "both"):

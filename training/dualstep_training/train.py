@@ -25,6 +25,7 @@ from torch import nn
 from . import curves, validate
 from .checkpoint import Checkpoint, initialise, manifest_hash
 from .config import Config, ConfigError
+from .degrade import WEAR_ONLY_SHARE
 from .feed import Clips, Feed
 from .loss import Loss, run
 from .model import Dualstep
@@ -322,6 +323,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, help="length of a clip")
     parser.add_argument("--rate", type=float, help="highest learning rate")
     parser.add_argument("--freeze-norm", action="store_true", help="keep the batch norms' statistics from the start of the phase, not only at its end")
+    parser.add_argument(
+        "--wear-only", type=float, default=WEAR_ONLY_SHARE, metavar="SHARE", help="share of clips that are worn but carry no noise"
+    )
     parser.add_argument("--workers", type=int, default=0, help="processes that make batches (0: the trainer makes them)")
     parser.add_argument("--refresh", type=float, help="seconds of audio after which a slice of synthetic noise is made anew")
     parser.add_argument("--validate-minutes", type=float, default=10.0)
@@ -352,7 +356,7 @@ def build(args: argparse.Namespace) -> Trainer:
     items = []
     if args.validate_count:
         items = fixed_items(cache, args.validate_count, args.validate_seconds, args.device)
-    degrader = Degrader(Cache(cache, "train"), seed=args.seed, refresh_s=args.refresh)
+    degrader = Degrader(Cache(cache, "train"), seed=args.seed, refresh_s=args.refresh, wear_only=args.wear_only)
     feed = Feed(degrader, config.recipe.batch, config.recipe.seconds, args.workers)
     options = Options(args.run, args.stage, args.minutes, args.steps, args.validate_minutes, args.freeze_norm)
     trainer = Trainer(config, options, feed, items, args.device, manifest_hash(cache))
