@@ -7,7 +7,7 @@
 //! | `stage.rs` | one stage, frame by frame, on buffers that are allocated once |
 //! | `plane.rs` | a layer's rows of the current and the previous frame |
 //! | `math.rs` | powers and activations that vectorise |
-//! | `kernel.rs` | the one inner loop, for each instruction set |
+//! | `kernel/` | the one inner loop, for each instruction set |
 
 pub mod forward;
 mod kernel;

@@ -1,5 +1,6 @@
-//! All variants of the kernel against f64.
+//! All variants of the kernel against f64, and against the portable one to the bit.
 
+use super::affine::MAX_SOURCES;
 use super::*;
 use crate::weights::Noise;
 
@@ -33,6 +34,15 @@ impl Case {
             bias: noise.vector(bias_rows * columns),
             inner,
         }
+    }
+
+    /// Whole numbers instead, so small that every sum of products is exact in f32: then the order of the terms and the rounding of products don't matter.
+    fn whole(mut self) -> Self {
+        let all = self.data.iter_mut().chain(&mut self.weights).chain([&mut self.bias]);
+        for x in all.flatten() {
+            *x = (*x * 16.0).round();
+        }
+        self
     }
 
     /// The same in f64, term by term.
@@ -93,6 +103,31 @@ fn all_variants_agree_with_f64() {
         }
     }
     assert!(checked > 100_000, "{checked}");
+}
+
+#[test]
+fn all_variants_agree_with_the_portable_one_to_the_bit() {
+    let mut noise = Noise::new(2);
+    let portable = Isa::available()[0];
+    let mut shapes = std::collections::HashSet::new();
+    for _ in 0..400 {
+        let (columns, rows) = (1 + noise.below(140), 1 + noise.below(60));
+        let inner = (0..=noise.below(MAX_SOURCES)).map(|_| 1 + noise.below(80)).collect();
+        let case = Case::random(&mut noise, inner, columns, rows).whole();
+        let want = case.compute(portable);
+        for (i, (got, want)) in want.iter().zip(case.expected()).enumerate() {
+            assert!((f64::from(*got) - want).abs() <= 1e-7 * want.abs(), "value {i}: {got} for {want}");
+        }
+        for isa in Isa::available() {
+            assert!(
+                case.compute(isa) == want,
+                "{isa:?}, {columns} columns, {rows} rows, {:?} values",
+                case.inner
+            );
+        }
+        shapes.insert((columns, rows));
+    }
+    assert!(shapes.len() > 300, "{}", shapes.len());
 }
 
 #[test]

@@ -1,0 +1,114 @@
+//! The instruction sets that the kernel has variants for, chosen at run time.
+
+#[cfg(target_arch = "aarch64")]
+use super::neon;
+use super::portable::Portable;
+use super::tile::{self, Call, Vector};
+#[cfg(target_arch = "x86_64")]
+use super::{avx2, avx512};
+use std::fmt;
+
+/// An instruction set that this processor is known to have.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Isa(Kind);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Portable,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    #[cfg(target_arch = "aarch64")]
+    Neon,
+}
+
+impl fmt::Debug for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Work that [`Isa::run`] compiles for each instruction set. `run` must be `#[inline(always)]`, and so must be all it calls.
+pub(crate) trait Job {
+    /// Does the work.
+    fn run(self);
+}
+
+impl Isa {
+    /// All instruction sets of this processor that the kernel has a variant for, the slowest first.
+    #[must_use]
+    pub fn available() -> Vec<Self> {
+        #[allow(unused_mut, reason = "other architectures have the portable variant only")]
+        let mut all = vec![Self(Kind::Portable)];
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                all.push(Self(Kind::Avx2));
+                if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512dq") && is_x86_feature_detected!("avx512vl") {
+                    all.push(Self(Kind::Avx512));
+                }
+            }
+        }
+        #[cfg(target_arch = "aarch64")]
+        if std::arch::is_aarch64_feature_detected!("neon") {
+            all.push(Self(Kind::Neon));
+        }
+        all
+    }
+
+    /// The fastest one.
+    #[must_use]
+    pub fn best() -> Self {
+        Self::available().pop().unwrap_or(Self(Kind::Portable))
+    }
+
+    /// Floats per vector register as the packing counts them.
+    pub(super) fn lanes(self) -> usize {
+        match self.0 {
+            Kind::Portable => Portable::LANES,
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2 => avx2::Avx2::LANES,
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512 => avx512::Avx512::LANES,
+            #[cfg(target_arch = "aarch64")]
+            Kind::Neon => neon::Neon::LANES,
+        }
+    }
+
+    /// Does `job`, compiled for this instruction set. Results don't depend on the set: nothing contracts or reorders floats.
+    #[inline]
+    pub(crate) fn run(self, job: impl Job) {
+        match self.0 {
+            Kind::Portable => job.run(),
+            // SAFETY: an `Isa` of this kind exists only where the features were detected.
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2 => unsafe { avx2::run(job) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512 => unsafe { avx512::run(job) },
+            // Every aarch64 target that Rust's standard library knows compiles for NEON anyway.
+            #[cfg(target_arch = "aarch64")]
+            Kind::Neon => job.run(),
+        }
+    }
+
+    /// Computes an affine operation.
+    ///
+    /// # Safety
+    /// `call` keeps the promises of [`Call`] for this instruction set.
+    pub(super) unsafe fn affine(self, call: &Call<'_>) {
+        // SAFETY: the caller's promise; and an `Isa` of a kind exists only where the features were detected.
+        unsafe {
+            match self.0 {
+                Kind::Portable => tile::affine::<Portable>(call),
+                #[cfg(target_arch = "x86_64")]
+                Kind::Avx2 => avx2::affine(call),
+                #[cfg(target_arch = "x86_64")]
+                Kind::Avx512 => avx512::affine(call),
+                #[cfg(target_arch = "aarch64")]
+                Kind::Neon => neon::affine(call),
+            }
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! The loop, written once for any vector register.
+
+/// A vector register. Making one needs `unsafe`, so whoever has one knows that the processor has its instruction set.
+///
+/// All methods must be `#[inline(always)]`: they become instructions only inside a function compiled for the instruction set.
+pub(super) trait Vector: Copy {
+    /// Floats in it.
+    const LANES: usize;
+
+    /// How many of them a tile may keep at once.
+    const REGISTERS: usize;
+
+    /// All lanes 0.
+    ///
+    /// # Safety
+    /// The processor has the instruction set.
+    unsafe fn zero() -> Self;
+
+    /// # Safety
+    /// The processor has the instruction set, and `from` is readable for a vector.
+    unsafe fn load(from: *const f32) -> Self;
+
+    /// One float in all lanes.
+    ///
+    /// # Safety
+    /// The processor has the instruction set, and `from` is readable.
+    unsafe fn splat(from: *const f32) -> Self;
+
+    /// `self * factor + sum`; whether the product is rounded is the instruction set's affair.
+    fn mul_add(self, factor: Self, sum: Self) -> Self;
+
+    /// Leaky ReLU of slope [`crate::unet::SLOPE`].
+    fn leaky(self) -> Self;
+
+    /// # Safety
+    /// `to` is writable for a vector.
+    unsafe fn store(self, to: *mut f32);
+
+    /// The first `count` lanes only.
+    ///
+    /// # Safety
+    /// `to` is writable for `count` floats, at least one and fewer than a vector.
+    unsafe fn store_part(self, to: *mut f32, count: usize);
+
+    /// Asks for the cache line at `from`, which may be anywhere.
+    fn prefetch(_from: *const f32) {}
+}
+
+/// Rows of a source: `data[row * stride + i]` for `i < inner`.
+#[derive(Clone, Copy)]
+pub(super) struct RawSource {
+    pub(super) data: *const f32,
+    pub(super) stride: usize,
+    pub(super) inner: usize,
+}
+
+/// One [`super::Affine::apply`] as pointers. Whoever makes one promises: for each source, `data[row * stride + i]` is readable for `row < rows`, `i < inner`;
+/// `weights` is packed for the variant that is called, for these sources and columns; `bias[row * bias_stride + c]` is readable for `row < rows` and `c` below
+/// the columns padded to whole vectors; `out[row * columns + c]` is writable for `c < columns`, and is nowhere in what is read.
+pub(super) struct Call<'a> {
+    pub(super) sources: &'a [RawSource],
+    pub(super) weights: *const f32,
+    pub(super) bias: *const f32,
+    pub(super) bias_stride: usize,
+    pub(super) out: *mut f32,
+    pub(super) rows: usize,
+    pub(super) columns: usize,
+    pub(super) leaky: bool,
+}
+
+/// How far ahead of their use weights are asked for, in floats. Both networks' weights are more than a usual second-level cache: what is used once per hop
+/// (the recurrent layer above all) comes from further away, where latency and not arithmetic is what costs.
+const AHEAD: usize = 1024;
+
+/// Computes all rows and columns.
+///
+/// # Safety
+/// `call` keeps the promises of [`Call`] for this variant, and the processor has its instruction set.
+#[inline(always)]
+pub(super) unsafe fn affine<V: Vector>(call: &Call<'_>) {
+    let inner: usize = call.sources.iter().map(|source| source.inner).sum();
+    let mut weights = call.weights;
+    let mut column = 0;
+    while column < call.columns {
+        // SAFETY: `column` is the first of a panel that begins at `weights` and is two vectors wide if more than one vector's columns are left, else one.
+        unsafe {
+            if call.columns - column > V::LANES {
+                panel::<V, 2>(call, weights, column);
+                weights = weights.add(inner * 2 * V::LANES);
+                column += 2 * V::LANES;
+            } else {
+                panel::<V, 1>(call, weights, column);
+                column += V::LANES;
+            }
+        }
+    }
+}
+
+/// All rows of the panel that begins at `weights` and `column` and is `VECTORS` vectors wide, in tiles as high as the registers allow: a sum per row and
+/// vector, the panel's weights, and one splat value.
+///
+/// # Safety
+/// As [`affine`]; the panel exists.
+#[inline(always)]
+unsafe fn panel<V: Vector, const VECTORS: usize>(call: &Call<'_>, weights: *const f32, column: usize) {
+    let mut row = 0;
+    macro_rules! tiles {
+        ($($rows:literal)*) => {
+            $(if $rows * VECTORS + VECTORS < V::REGISTERS {
+                while call.rows - row >= $rows {
+                    // SAFETY: the caller's promise, and the rows exist.
+                    unsafe { tile::<V, $rows, VECTORS>(call, weights, row, column) };
+                    row += $rows;
+                }
+            })*
+        };
+    }
+    tiles!(24 12 8 6 4 2 1);
+}
+
+/// Rows `row..row + ROWS` of a panel.
+///
+/// # Safety
+/// As [`panel`]; the rows exist.
+#[inline(always)]
+unsafe fn tile<V: Vector, const ROWS: usize, const VECTORS: usize>(call: &Call<'_>, weights: *const f32, row: usize, column: usize) {
+    // SAFETY: all offsets stay within what `Call` promises; see each line.
+    unsafe {
+        let mut sums = [[V::zero(); VECTORS]; ROWS];
+        for (r, sums) in sums.iter_mut().enumerate() {
+            // Padded columns of the bias.
+            let bias = call.bias.add((row + r) * call.bias_stride + column);
+            for (v, sum) in sums.iter_mut().enumerate() {
+                *sum = V::load(bias.add(v * V::LANES));
+            }
+        }
+        let mut weights = weights;
+        for source in call.sources {
+            let stride = source.stride;
+            // Row `row + r`, value `i` is `data[(row + r) * stride + i]`.
+            let data = source.data.add(row * stride);
+            for i in 0..source.inner {
+                let mut panel = [V::zero(); VECTORS];
+                for (v, panel) in panel.iter_mut().enumerate() {
+                    *panel = V::load(weights.add(v * V::LANES));
+                    V::prefetch(weights.wrapping_add(v * V::LANES + AHEAD));
+                }
+                weights = weights.add(VECTORS * V::LANES);
+                for (r, sums) in sums.iter_mut().enumerate() {
+                    let value = V::splat(data.add(r * stride + i));
+                    for (sum, panel) in sums.iter_mut().zip(&panel) {
+                        *sum = value.mul_add(*panel, *sum);
+                    }
+                }
+            }
+        }
+        for (r, sums) in sums.iter().enumerate() {
+            let out = call.out.add((row + r) * call.columns + column);
+            for (v, sum) in sums.iter().enumerate() {
+                let value = if call.leaky { sum.leaky() } else { *sum };
+                // At least one column of each vector exists: panels are one vector wide when no more than that is left.
+                let left = call.columns - column - v * V::LANES;
+                if left >= V::LANES {
+                    value.store(out.add(v * V::LANES));
+                } else {
+                    value.store_part(out.add(v * V::LANES), left);
+                }
+            }
+        }
+    }
+}
