@@ -395,17 +395,27 @@ struct LinkTaps<'a> {
 impl Job for LinkTaps<'_> {
     #[inline(always)]
     fn run(self) {
-        let (channel, values) = (self.bins * self.values, self.values);
+        let channel = self.bins * self.values;
+        let (mean, others) = self.said.split_at_mut(channel);
         for bin in 0..self.bins {
+            let mut spectra = self.stage1[bin..].iter().step_by(self.bins);
             let energy = |z: &Complex32| z.re * z.re + z.im * z.im + 1e-30;
-            let spectra = || self.stage1[bin..].iter().step_by(self.bins);
-            let scale = 1.0 / spectra().map(energy).sum::<f32>();
-            for value in bin * values..(bin + 1) * values - 2 {
-                let weighted = spectra().zip(self.said[value..].iter().step_by(channel));
-                let mean = weighted.map(|(z, tap)| energy(z) * tap).sum::<f32>() * scale;
-                for tap in self.said[value..].iter_mut().step_by(channel) {
-                    *tap = mean;
+            let scale = 1.0 / spectra.clone().map(energy).sum::<f32>();
+            let mut weight = || spectra.next().map_or(0.0, energy) * scale;
+            let taps = bin * self.values..(bin + 1) * self.values - 2;
+            let mean = &mut mean[taps.clone()];
+            let first = weight();
+            for mean in mean.iter_mut() {
+                *mean *= first;
+            }
+            for other in others.chunks_exact(channel) {
+                let weight = weight();
+                for (mean, tap) in mean.iter_mut().zip(&other[taps.clone()]) {
+                    *mean += weight * tap;
                 }
+            }
+            for other in others.chunks_exact_mut(channel) {
+                other[taps.clone()].copy_from_slice(mean);
             }
         }
     }
