@@ -18,7 +18,8 @@ pub const SILENCE: f32 = 1e-6;
 /// Silence or idle hops of this length send the networks to rest.
 pub const REST_AFTER_S: f64 = 0.5;
 
-/// Input beyond this magnitude is clamped (+60 dBFS): it is no audio, and would blind the running level for seconds.
+/// Input beyond this magnitude is clamped (+60 dBFS). It is no audio: the networks start anew when it has passed, or the running level would take seconds to
+/// come down.
 pub const LOUDEST: f32 = 1e3;
 
 /// Input below this magnitude is 0 (-300 dBFS, far below the last bit of any converter): its square would be subnormal.
@@ -71,6 +72,8 @@ pub struct Restorer {
     quiet: usize,
     /// Hops of silence or idleness after which the networks rest.
     rest_after: usize,
+    /// Hops until no frame holds a sample beyond [`LOUDEST`] any more.
+    spoilt: usize,
 }
 
 impl Restorer {
@@ -101,6 +104,7 @@ impl Restorer {
             position: 0,
             quiet: 0,
             rest_after,
+            spoilt: 0,
             geometry,
         })
     }
@@ -144,6 +148,7 @@ impl Restorer {
         self.controls.fill(Controls::default());
         self.position = 0;
         self.quiet = 0;
+        self.spoilt = 0;
         self.forget();
     }
 
@@ -155,7 +160,10 @@ impl Restorer {
 
     fn advance(&mut self, audio: &mut [f32], controls: &Controls, run: bool) -> HopReport {
         assert_eq!(audio.len(), self.channels * self.geometry.hop, "one hop per channel goes in");
-        sanitise(audio);
+        if sanitise(audio) {
+            // Its last sample is in the frames of this hop and of as many as the window has, since click repair delays the stream by a part of a hop.
+            self.spoilt = self.geometry.analysis / self.geometry.hop + 1;
+        }
         let rest = self.rests(audio, controls);
         let decisive = self.remember(controls);
         let mut report = HopReport {
@@ -191,7 +199,8 @@ impl Restorer {
                 let word = Word {
                     gain,
                     restored: &self.frame.restored[all..][..present],
-                    above: mean(gain.get(top..).unwrap_or_default()),
+                    // Rates that lack the whole top band have no bins above it either.
+                    above: mean(&gain[top.min(present)..]),
                 };
                 sound &= blend::blend(&mut self.output, &word, &decisive, &mut energies);
             }
@@ -202,8 +211,10 @@ impl Restorer {
             report.removed_db = energies.removed_db();
             report.restored_db = energies.restored_db();
         }
-        if !sound {
-            // Whatever the networks carry may be spoilt for good: they start anew.
+        let garbage_passed = self.spoilt == 1;
+        self.spoilt = self.spoilt.saturating_sub(1);
+        if garbage_passed || !sound {
+            // Whatever the networks carry may be spoilt, for seconds or for good: they start anew.
             self.forget();
         }
         self.position += 1;
@@ -266,16 +277,19 @@ fn mean(x: &[f32]) -> f32 {
     }
 }
 
-/// Replaces what isn't audio: NaN, infinity and the faintest values by 0, absurd ones by the loudest.
-fn sanitise(audio: &mut [f32]) {
+/// Replaces what isn't audio: NaN, infinity and the faintest values by 0, absurd ones by the loudest. Returns whether there were absurd ones.
+fn sanitise(audio: &mut [f32]) -> bool {
+    let mut absurd = false;
     for x in audio {
         let size = x.abs();
+        absurd |= size > LOUDEST && size < f32::INFINITY;
         *x = if (FAINTEST..f32::INFINITY).contains(&size) {
             x.clamp(-LOUDEST, LOUDEST)
         } else {
             0.0
         };
     }
+    absurd
 }
 
 /// Replaces what mustn't leave by 0: NaN, infinity and subnormal numbers.

@@ -153,9 +153,9 @@ impl Model {
     /// As [`Model::from_bytes`].
     pub fn from_bytes_for(bytes: &[u8], isa: Isa) -> Result<Self, WeightsError> {
         let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(WeightsError::Format)?;
-        let metadata = metadata.metadata().clone().unwrap_or_default();
-        let spec = metadata.get("spec").ok_or_else(|| {
-            let mut names: Vec<_> = metadata.keys().map(String::as_str).collect();
+        let entries = metadata.metadata().as_ref();
+        let spec = entries.and_then(|entries| entries.get("spec")).ok_or_else(|| {
+            let mut names: Vec<_> = entries.into_iter().flat_map(HashMap::keys).map(String::as_str).collect();
             names.sort_unstable();
             WeightsError::NoSpec {
                 found: if names.is_empty() { "none".into() } else { names.join(", ") },
@@ -398,6 +398,11 @@ pub(crate) mod tests {
             header["__metadata__"] = serde_json::json!({"licence": "MIT"});
         });
         assert!(message.contains("\"spec\"") && message.contains("licence"), "{message}");
+
+        let message = refused(|header, _| {
+            header.as_object_mut().expect("map").remove("__metadata__").expect("there");
+        });
+        assert!(message.contains("\"spec\"") && message.contains("found none"), "{message}");
 
         let message = refused(|header, _| {
             header["__metadata__"]["spec"] = "{\"format\": 2}".into();
