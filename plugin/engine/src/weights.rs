@@ -339,8 +339,8 @@ pub(crate) mod tests {
             lookahead_hops: 1,
             bins: 800,
             segments: vec![[64, 1], [64, 2], [32, 4], [32, 15]],
-            widths: vec![16, 24, 32, 48, 64],
-            squeeze: 16,
+            widths: vec![32, 48, 64, 96, 128],
+            squeeze: 24,
             taps: 3,
             level_rise: 0.095_162_58,
             level_fall: 0.009_950_166,
@@ -386,7 +386,7 @@ pub(crate) mod tests {
     fn reads_what_it_writes() {
         let model = Model::from_bytes(&untrained(&studio(), 1).expect("sound")).expect("sound");
         assert_eq!(model.spec(), &studio());
-        assert_eq!(model.tensor("stage2.head.3.weight").expect("there").dims(), [16, 8, 1, 15]);
+        assert_eq!(model.tensor("stage2.head.3.weight").expect("there").dims(), [32, 8, 1, 15]);
         let total: usize = layout(&studio()).iter().map(|(_, shape)| shape.iter().product::<usize>()).sum();
         assert_eq!(model.parameters().iter().sum::<usize>(), total);
         assert!(Model::from_bytes(&altered(|_, _| ())).is_ok());

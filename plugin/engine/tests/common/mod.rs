@@ -48,9 +48,17 @@ pub(crate) fn repository(path: &str) -> PathBuf {
 
 /// The geometry and widths that ship, with the hop of "studio" or "live".
 pub(crate) fn shipped_spec(name: &str) -> Spec {
-    let (hop_units, analysis_hops, lookahead_hops, level_rise, level_fall, floor_keep) = match name {
-        "live" => (2, 6, 0, 0.032_783_9, 0.003_327_784, 0.997_780_24),
-        _ => (6, 2, 1, 0.095_162_58, 0.009_950_166, 0.993_355_5),
+    let live = name == "live";
+    let (hop_units, analysis_hops, lookahead_hops) = if live { (2, 6, 0) } else { (6, 2, 1) };
+    let (level_rise, level_fall, floor_keep) = if live {
+        (0.032_783_9, 0.003_327_784, 0.997_780_24)
+    } else {
+        (0.095_162_58, 0.009_950_166, 0.993_355_5)
+    };
+    let (widths, squeeze) = if live {
+        (vec![24, 32, 40, 56, 80], 20)
+    } else {
+        (vec![32, 48, 64, 96, 128], 24)
     };
     Spec {
         format: dualstep_engine::spec::FORMAT,
@@ -62,8 +70,8 @@ pub(crate) fn shipped_spec(name: &str) -> Spec {
         lookahead_hops,
         bins: 800,
         segments: vec![[64, 1], [64, 2], [32, 4], [32, 15]],
-        widths: vec![16, 24, 32, 48, 64],
-        squeeze: 16,
+        widths,
+        squeeze,
         taps: 3,
         level_rise,
         level_fall,
