@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 thread_local! {
     static CALLS: Cell<usize> = const { Cell::new(0) };
+    static BYTES: Cell<usize> = const { Cell::new(0) };
 }
 
 /// The system's allocator, counting this thread's calls.
@@ -19,6 +20,7 @@ pub(crate) struct Counting;
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         CALLS.set(CALLS.get() + 1);
+        BYTES.set(BYTES.get() + layout.size());
         // SAFETY: the caller's promise.
         unsafe { System.alloc(layout) }
     }
@@ -31,6 +33,7 @@ unsafe impl GlobalAlloc for Counting {
 
     unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         CALLS.set(CALLS.get() + 1);
+        BYTES.set(BYTES.get() + size);
         // SAFETY: the caller's promise.
         unsafe { System.realloc(memory, layout, size) }
     }
@@ -39,6 +42,58 @@ unsafe impl GlobalAlloc for Counting {
 /// Calls to the allocator that this thread has made so far, frees included.
 pub(crate) fn allocator_calls() -> usize {
     CALLS.get()
+}
+
+/// Bytes that this thread has asked the allocator for so far, freed ones included.
+pub(crate) fn allocated_bytes() -> usize {
+    BYTES.get()
+}
+
+/// How many random cases a test draws: `usual`, times `DUALSTEP_CASES` for long runs.
+pub(crate) fn cases(usual: usize) -> usize {
+    usual * factor()
+}
+
+fn factor() -> usize {
+    let factor = std::env::var("DUALSTEP_CASES").ok();
+    factor.map_or(1, |factor| factor.parse().expect("DUALSTEP_CASES is a whole number"))
+}
+
+/// Reproducible random numbers (SplitMix64).
+pub(crate) struct Random(u64);
+
+impl Random {
+    /// The same numbers for the same `seed` and the same `DUALSTEP_CASES`.
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed << 32 | factor() as u64)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A whole number in `0..limit`.
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
+        usize::try_from(self.next() >> 32).expect("32 bits") % limit
+    }
+
+    /// Any byte.
+    pub(crate) fn byte(&mut self) -> u8 {
+        self.next().to_le_bytes()[7]
+    }
+
+    /// Any 32 bits.
+    pub(crate) fn bits(&mut self) -> u32 {
+        u32::try_from(self.next() >> 32).expect("32 bits")
+    }
+
+    /// A number in -1..1.
+    pub(crate) fn signed(&mut self) -> f32 {
+        (self.bits() >> 8) as f32 / 8_388_608.0 - 1.0
+    }
 }
 
 /// A path below the repository's root.
