@@ -83,6 +83,7 @@ impl Case {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes hours; the next test does the same with smaller shapes")]
 fn all_variants_agree_with_f64() {
     let mut noise = Noise::new(1);
     let mut checked = 0;
@@ -107,12 +108,15 @@ fn all_variants_agree_with_f64() {
 
 #[test]
 fn all_variants_agree_with_the_portable_one_to_the_bit() {
+    // Miri, which finds what is undefined, is a thousand times slower: `cargo +nightly miri test -p dualstep-engine --lib kernel`, with
+    // RUSTFLAGS="-C target-feature=+avx2,+fma" for that variant.
+    let (count, most_columns, most_rows, most_inner) = if cfg!(miri) { (12, 40, 30, 5) } else { (400, 140, 60, 80) };
     let mut noise = Noise::new(2);
     let portable = Isa::available()[0];
     let mut shapes = std::collections::HashSet::new();
-    for _ in 0..400 {
-        let (columns, rows) = (1 + noise.below(140), 1 + noise.below(60));
-        let inner = (0..=noise.below(MAX_SOURCES)).map(|_| 1 + noise.below(80)).collect();
+    for _ in 0..count {
+        let (columns, rows) = (1 + noise.below(most_columns), 1 + noise.below(most_rows));
+        let inner = (0..=noise.below(MAX_SOURCES)).map(|_| 1 + noise.below(most_inner)).collect();
         let case = Case::random(&mut noise, inner, columns, rows).whole();
         let want = case.compute(portable);
         for (i, (got, want)) in want.iter().zip(case.expected()).enumerate() {
@@ -127,7 +131,7 @@ fn all_variants_agree_with_the_portable_one_to_the_bit() {
         }
         shapes.insert((columns, rows));
     }
-    assert!(shapes.len() > 300, "{}", shapes.len());
+    assert!(shapes.len() > count * 3 / 4, "{}", shapes.len());
 }
 
 #[test]
