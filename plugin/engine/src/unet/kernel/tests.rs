@@ -108,8 +108,7 @@ fn all_variants_agree_with_f64() {
 
 #[test]
 fn all_variants_agree_with_the_portable_one_to_the_bit() {
-    // Miri, which finds what is undefined, is a thousand times slower: `cargo +nightly miri test -p dualstep-engine --lib kernel`, with
-    // RUSTFLAGS="-C target-feature=+avx2,+fma" for that variant.
+    // Miri, which finds what is undefined, is a thousand times slower. It runs the portable variant.
     let (count, most_columns, most_rows, most_inner) = if cfg!(miri) { (12, 40, 30, 5) } else { (400, 140, 60, 80) };
     let mut noise = Noise::new(2);
     let portable = Isa::available()[0];
