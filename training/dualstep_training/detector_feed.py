@@ -34,6 +34,9 @@ SNR_DB = (-2.0, 40.0)
 CLIPPED_SHARE = 0.15
 """Items whose loudest peaks the recorder has cut, clicks and all."""
 
+DIGITAL_SHARE = 0.2
+"""Items that get clicks of 1-8 samples, as lost or wrong samples of a digital transfer: no pickup has rounded them."""
+
 RATES_HZ = {48_000: 0.7, 44_100: 0.1, 32_000: 0.1, 64_000: 0.1}
 """Rates of batches."""
 
@@ -128,12 +131,24 @@ class Maker:
         for row in np.flatnonzero(self._rng.random(len(noisy)) < CLIPPED_SHARE):
             limit = float(made.worn[row].abs().max()) * self._rng.uniform(0.9, 2.0)
             noisy[row] = np.clip(noisy[row], -limit, limit)
+        for row in np.flatnonzero(self._rng.random(len(noisy)) < DIGITAL_SHARE):
+            add_digital_clicks(self._rng, noisy[row], labels[row])
         rate_hz = int(self._rng.choice(list(RATES_HZ), p=list(RATES_HZ.values())))
         audio, labels = resampled(noisy, labels, rate_hz / degrade.RATE_HZ)
         samples = audio.shape[1] // 16 * 16
         audio, labels = audio[:, :samples], labels[:, :samples]
         peak = np.maximum(np.abs(audio).max(axis=1, keepdims=True), 1e-9)
         return Labelled(np.rint(audio * (32_767 / peak)).astype(np.int16), np.ascontiguousarray(labels), ~(labels == DESTROYED).any(axis=1))
+
+
+def add_digital_clicks(rng: np.random.Generator, audio: np.ndarray, labels: np.ndarray) -> None:
+    """Adds a few clicks of 1-8 samples to `audio [samples]` in place and marks them. They stand 10-40 dB over its RMS."""
+    level = float(np.sqrt(np.mean(np.square(audio)))) + 1e-5
+    for start in rng.integers(0, len(audio) - 8, int(rng.integers(1, 12))):
+        length = int(rng.integers(1, 9))
+        shape = rng.choice([-1.0, 1.0]) * rng.uniform(0.4, 1.0, length) * rng.choice([1.0, -1.0]) ** np.arange(length)
+        audio[start : start + length] += (level * 10 ** rng.uniform(0.5, 2.0) * shape).astype(np.float32)
+        labels[start : start + length] = DESTROYED
 
 
 def resampled(audio: np.ndarray, labels: np.ndarray, factor: float) -> tuple[np.ndarray, np.ndarray]:

@@ -91,6 +91,13 @@ def test_labels_mark_the_clicks_and_spare_the_uncertain(cache: Path):
     assert seen == {detector_feed.INTACT, detector_feed.DESTROYED, detector_feed.IGNORED}
 
 
+def test_digital_clicks_are_marked_where_they_are():
+    audio, labels = np.full(4800, 0.01, np.float32), np.zeros(4800, np.uint8)
+    detector_feed.add_digital_clicks(np.random.default_rng(1), audio, labels)
+    changed = audio != np.float32(0.01)
+    assert changed.any() and np.array_equal(changed, labels == detector_feed.DESTROYED)
+
+
 def test_labels_keep_their_place_at_other_rates():
     audio, labels = np.zeros((1, 4800), np.float32), np.zeros((1, 4800), np.uint8)
     audio[0, 2400:2420] = 1.0
