@@ -95,7 +95,7 @@ def test_scores_report_and_listening_test(out, capsys):
     assert set(scoring.load(out, test, "Wiener")["clips"]) == {c.name for c in test.clips if not c.kind.startswith("dull")}
     command.main(["report", "--out", str(out), "--docs", str(out / "sound.md")])
     text = (out / "sound.md").read_text()
-    assert "| Wiener |" in text and "not run: " in text and "DTLN" in text
+    assert "| Wiener |" in text and "Not run: " in text and "DTLN" in text
     page = (out / "listening" / "index.html").read_text()
     assert not [name for name in ("LSA", "Wiener", "Dualstep") if name in page], "the page names a system"
     trials = json.loads((out / "listening" / "key.json").read_text())["trials"]

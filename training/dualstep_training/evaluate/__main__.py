@@ -67,8 +67,7 @@ def _score(out: Path, test: TestSet, entry: tuple[System, list[stimuli.Clip], Pa
 
 def _report(options: argparse.Namespace) -> int:
     """Writes the page, the pictures and the listening test."""
-    notes = options.notes.read_text() if options.notes else ""
-    results = report.write(options.out, options.docs, notes)
+    results = report.write(options.out, options.docs)
     pictures = figures.write(options.out, results)
     page = listening.write(options.out, results)
     print(f"{options.docs}, {options.out / 'report.json'}, {len(pictures)} pictures in {options.out / 'figures'}, {page}")
@@ -106,7 +105,6 @@ def main(arguments: list[str] | None = None) -> int:
 
     command = commands.add_parser("report", parents=[out], help="write docs/sound.md, pictures and the listening test")
     command.add_argument("--docs", type=Path, default=REPOSITORY / "docs" / "sound.md", help="the page to write (default: docs/sound.md)")
-    command.add_argument("--notes", type=Path, help="Markdown to put under the introduction: what the figures don't say")
     command.set_defaults(run=_report)
 
     command = commands.add_parser("quick", parents=[cache], help="score trainings on the validation split, in PyTorch, on one thread")

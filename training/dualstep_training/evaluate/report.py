@@ -308,17 +308,57 @@ and anchor (after ITU-R BS.1534, MUSHRA) and A/B/X. Its results are a file that 
 """
 
 
-def markdown(results: Results, notes: str) -> str:
+def short(results: Results) -> str:
+    """What the figures say, in words: where Dualstep is ahead, where it isn't, what stage 2 is worth, what it costs clean recordings."""
+    ahead, behind = [], []
+    for kind in results.present(NOISE):
+        mine = results.mean(STUDIO, kind, "si_sdr", "input")
+        rivals = {name: value for name in results.rivals() if not math.isnan(value := results.mean(name, kind, "si_sdr", "input"))}
+        if math.isnan(mine) or not rivals:
+            continue
+        best = max(rivals, key=lambda name: rivals[name])
+        mean, half = interval(results.values(STUDIO, kind, "si_sdr", best))
+        sure = "" if half is not None and abs(mean) > half else ", within chance"
+        (ahead if mean > 0 else behind).append(f"{kind} ({abs(mean):.1f} dB {'over' if mean > 0 else 'under'} {best}{sure})")
+    lines = []
+    if ahead:
+        lines.append(f"Dualstep gains more SI-SDR than every other program here on {', '.join(ahead)}.")
+    if behind:
+        lines.append(f"It gains less than the best of them on {', '.join(behind)}.")
+    worn = results.present((*WEAR, *WORN_AND_NOISY))
+    added = results.values(STUDIO, worn, "si_sdr", STUDIO_1)
+    if added:
+        mean, half = interval(added)
+        verdict = "it earns its place" if mean >= WEAR_DB else "that is no restoration yet" if mean < 0.5 else "that is less than it is meant to"
+        lines.append(f"Stage 2 adds {shown(added, 2)} dB to worn material, over all kinds of wear: {verdict}.")
+        kinds = {kind: results.mean(STUDIO, kind, "si_sdr", STUDIO_1) for kind in worn}
+        best = max(kinds, key=lambda kind: kinds[kind])
+        lines.append(f"It is worth most on {best} ({kinds[best]:+.2f} dB).")
+    aims = {kind: results.mean(STUDIO, kind, "si_sdr", "input") for kind in results.present(tuple(AIMS))}
+    missed = [f"{kind} ({gained:+.1f} of {AIMS[kind]:+g} dB)" for kind, gained in aims.items() if gained < AIMS[kind]]
+    if missed:
+        lines.append(f"It falls short of the aims on {', '.join(missed)}.")
+    kept = []
+    for kind in results.present(UNTOUCHED):
+        studio, live = results.mean(STUDIO, kind, "si_sdr"), results.mean(LIVE, kind, "si_sdr")
+        if not math.isnan(studio + live):
+            kept.append(f"{kind} at {studio:.0f} dB (Live: {live:.0f} dB)")
+    if kept:
+        lines.append(f"Recordings that need nothing come through with an SI-SDR of {', '.join(kept)}.")
+    return "## In short\n\n" + "\n".join(f"- {line}" for line in lines) + "\n" if lines else ""
+
+
+def markdown(results: Results) -> str:
     """The whole of `docs/sound.md`."""
     per_kind = max(sum(clip.kind == kind for clip in results.test.clips) for kind in {clip.kind for clip in results.test.clips})
-    missing = "Not installed and not run: " + "; ".join(f"{name} ({hint})" for name, hint in results.left_out.items()) + "." if results.left_out else ""
+    missing = "Not run: " + "; ".join(f"{name} ({hint})" for name, hint in results.left_out.items()) + "." if results.left_out else ""
     checks = bar(results)
     met, failed = (sum(check.met is wanted for check in checks) for wanted in (True, False))
     best = [name for name in ("input", *results.rivals(), STUDIO, LIVE) if name in results.tables]
     parts = [
         INTRO.format(clips=len(results.test.clips), seconds=results.test.seconds, per_kind=per_kind, fingerprint=results.test.fingerprint,
                      missing=missing, lead=LEAD_S),
-        *([notes.strip() + "\n"] if notes.strip() else []),
+        short(results),
         GAINS.format(stationary=STATIONARY_DB), gains(results) + "\n", STEADY, steadiness(results) + "\n", SPEECH_TEXT, speech(results) + "\n",
         UNTOUCHED_TEXT, untouched(results) + "\n", WEAR_TEXT, stage2(results) + "\n", MEASURES_TEXT, measures(results, best) + "\n",
         f"## The bar\n\nWhat the project set itself before anything was trained: {met} met, {failed} not met.\n", bar_table(checks) + "\n", COMMANDS,
@@ -326,11 +366,11 @@ def markdown(results: Results, notes: str) -> str:
     return "\n".join(parts).rstrip() + "\n"
 
 
-def write(out: Path, docs: Path, notes: str = "") -> Results:
+def write(out: Path, docs: Path) -> Results:
     """Writes the page and `report.json`, with every mean and interval."""
     results = Results.load(out)
     docs.parent.mkdir(parents=True, exist_ok=True)
-    docs.write_text(markdown(results, notes))
+    docs.write_text(markdown(results))
     summary: dict[str, object] = {"set": results.test.fingerprint, "notes": results.notes, "left_out": results.left_out,
                                   "bar": [vars(check) for check in bar(results)]}
     for name, clips in results.tables.items():
