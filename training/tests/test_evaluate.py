@@ -117,6 +117,8 @@ def test_a_system_that_is_missing_is_named(out, capsys, monkeypatch):
     monkeypatch.setattr(peers.Ffmpeg, "installed", lambda self: False)
     assert command.main(["run", "--out", str(out), "--only", "adeclick"]) == 0
     assert "LEFT OUT: adeclick is not installed: apt-get install ffmpeg" in capsys.readouterr().err
+    assert command.main(["run", "--out", str(out), "--only", "AR + LSAR, LSA"]) == 0
+    assert "run that first" in capsys.readouterr().err
     with pytest.raises(SystemExit, match="no system 'nonsense'"):
         command.main(["run", "--out", str(out), "--only", "nonsense"])
 

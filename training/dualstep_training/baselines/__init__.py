@@ -15,11 +15,6 @@ from . import lsa, lsar, subtraction, wavelet, wiener
 Baseline = Callable[[np.ndarray, int], np.ndarray]
 
 
-def declick_then_lsa(samples: np.ndarray, rate_hz: int) -> np.ndarray:
-    """Clicks out first, then broadband noise: the usual order of a restoration studio."""
-    return lsa.restore(lsar.restore(samples, rate_hz), rate_hz)
-
-
 #: Name in the tables -> function.
 BASELINES: dict[str, Baseline] = {
     "spectral subtraction": subtraction.restore,
@@ -27,5 +22,4 @@ BASELINES: dict[str, Baseline] = {
     "wavelet shrinkage": wavelet.restore,
     "LSA": lsa.restore,
     "AR + LSAR": lsar.restore,
-    "AR + LSAR, LSA": declick_then_lsa,
 }

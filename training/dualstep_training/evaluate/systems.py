@@ -78,10 +78,11 @@ class Input(System):
 
 @dataclass
 class Classical(System):
-    """A baseline of `dualstep_training.baselines`."""
+    """A baseline of `dualstep_training.baselines`, on the recordings or on what another system has made of them."""
 
     name: str
     function: Baseline
+    after: str | None = None
     group = "baseline"
     kinds = (*NOISE, *UNTOUCHED)
 
@@ -90,10 +91,18 @@ class Classical(System):
 
         try:
             for clip in tqdm(_todo(clips, folder), desc=self.name, unit="clip"):
-                _write(folder, clip, self.function(test.read("noisy", [clip])[0].astype(np.float64), RATE_HZ))
+                _write(folder, clip, self.function(self._input(test, clip, folder).astype(np.float64), RATE_HZ))
         except ModuleNotFoundError as error:
             raise Missing(f"{self.name} needs {error.name}: pip install -e 'training[evaluate]'") from error
         return {}
+
+    def _input(self, test: TestSet, clip: Clip, folder: Path) -> np.ndarray:
+        if self.after is None:
+            return test.read("noisy", [clip])[0]
+        path = folder.with_name(slug(self.after)) / f"{clip.name}.wav"
+        if not path.exists():
+            raise Missing(f"{self.name} works on what {self.after} has restored: run that first")
+        return soundfile.read(path, dtype="float32")[0]
 
 
 @dataclass
@@ -192,4 +201,5 @@ def dualstep() -> list[System]:
 def everything() -> list[System]:
     """All systems in the order of the tables."""
     return [Input(), *(Classical(name, function) for name, function in BASELINES.items()),
+            Classical("AR + LSAR, LSA", BASELINES["LSA"], after="AR + LSAR"),
             *(Other(name, program) for name, program in peers.PEERS.items()), *dualstep()]
