@@ -35,8 +35,8 @@ def _chosen(options: argparse.Namespace) -> list[System]:
 
 def _run(options: argparse.Namespace) -> int:
     """Restores and scores."""
-    test = TestSet.load(options.out / "set")
-    chosen = [system for system in _chosen(options) if options.force or scoring.load(options.out, test, system.name) is None]
+    test = TestSet.load(options.out / "set", options.first)
+    chosen = [system for system in _chosen(options) if options.force or not scoring.is_complete(options.out, test, system)]
     ready = []
     for system in chosen:
         folder = options.out / "restored" / slug(system.name)
@@ -67,7 +67,7 @@ def _score(out: Path, test: TestSet, entry: tuple[System, list[stimuli.Clip], Pa
 
 def _report(options: argparse.Namespace) -> int:
     """Writes the page, the pictures and the listening test."""
-    results = report.write(options.out, options.docs)
+    results = report.write(options.out, options.docs, options.first)
     pictures = figures.write(options.out, results)
     page = listening.write(options.out, results)
     print(f"{options.docs}, {options.out / 'report.json'}, {len(pictures)} pictures in {options.out / 'figures'}, {page}")
@@ -87,6 +87,8 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     out = argparse.ArgumentParser(add_help=False)
     out.add_argument("--out", type=Path, default=Path("out/evaluation"), help="folder of the evaluation (default: out/evaluation)")
+    first = argparse.ArgumentParser(add_help=False)
+    first.add_argument("--first", type=int, metavar="N", help="the first N clips of each kind: less to do, wider intervals (default: all)")
     cache = argparse.ArgumentParser(add_help=False)
     cache.add_argument("--cache", type=Path, default=Path(__file__).resolve().parents[2] / "cache", help="folder of the training cache")
 
@@ -97,13 +99,13 @@ def main(arguments: list[str] | None = None) -> int:
     command.add_argument("--split", default="test", choices=("test", "valid"), help="split of the cache (default: test)")
     command.set_defaults(run=_set)
 
-    command = commands.add_parser("run", parents=[out], help="restore and score the set with every system that is installed")
+    command = commands.add_parser("run", parents=[out, first], help="restore and score the set with every system that is installed")
     command.add_argument("--only", nargs="*", default=[], metavar="SYSTEM", help="names or groups (input, baseline, peer, dualstep)")
     command.add_argument("--weights", type=Path, help="score these weights too (a run, a checkpoint, a .safetensors), in PyTorch")
     command.add_argument("--force", action="store_true", help="do again what is done already")
     command.set_defaults(run=_run)
 
-    command = commands.add_parser("report", parents=[out], help="write docs/sound.md, pictures and the listening test")
+    command = commands.add_parser("report", parents=[out, first], help="write docs/sound.md, pictures and the listening test")
     command.add_argument("--docs", type=Path, default=REPOSITORY / "docs" / "sound.md", help="the page to write (default: docs/sound.md)")
     command.set_defaults(run=_report)
 

@@ -56,13 +56,13 @@ class Results:
     notes: dict[str, dict[str, object]]
 
     @classmethod
-    def load(cls, out: Path) -> Results:
-        """Reads every system's scores of the set in `out`."""
-        test = TestSet.load(out / "set")
+    def load(cls, out: Path, first: int | None = None) -> Results:
+        """Reads every system's scores of the set in `out`, or of the first clips of each kind."""
+        test = TestSet.load(out / "set", first)
         found = cls(test, {}, {}, {}, {})
         for system in everything():
             content = scoring.load(out, test, system.name)
-            if content is None:
+            if content is None or not scoring.is_complete(out, test, system):
                 program = getattr(system, "program", None)
                 found.left_out[system.name] = program.hint if program else "python -m dualstep_training.evaluate run"
             else:
@@ -366,9 +366,9 @@ def markdown(results: Results) -> str:
     return "\n".join(parts).rstrip() + "\n"
 
 
-def write(out: Path, docs: Path) -> Results:
+def write(out: Path, docs: Path, first: int | None = None) -> Results:
     """Writes the page and `report.json`, with every mean and interval."""
-    results = Results.load(out)
+    results = Results.load(out, first)
     docs.parent.mkdir(parents=True, exist_ok=True)
     docs.write_text(markdown(results))
     summary: dict[str, object] = {"set": results.test.fingerprint, "notes": results.notes, "left_out": results.left_out,

@@ -107,3 +107,9 @@ def load(out: Path, test: TestSet, name: str) -> dict | None:
         return None
     content = json.loads(path.read_text())
     return content if content["set"] == test.fingerprint else None
+
+
+def is_complete(out: Path, test: TestSet, system: System) -> bool:
+    """Whether every clip that the system is run on has its scores."""
+    content = load(out, test, system.name)
+    return content is not None and all(clip.name in content["clips"] for clip in system.wanted(test))

@@ -78,8 +78,8 @@ class TestSet:
         return [soundfile.read(self.folder / part / f"{clip.name}.flac", dtype="float32")[0] for clip in clips or self.clips]
 
     @classmethod
-    def load(cls, folder: Path) -> TestSet:
-        """Reads `set.json`.
+    def load(cls, folder: Path, first: int | None = None) -> TestSet:
+        """Reads `set.json`; with `first`, only that many clips of each kind.
 
         Raises:
             FileNotFoundError: there is no set in this folder.
@@ -88,7 +88,8 @@ class TestSet:
         if not path.exists():
             raise FileNotFoundError(f"no set.json in {folder}; write the test set with `python -m dualstep_training.evaluate set --out {folder.parent}`")
         content = json.loads(path.read_text())
-        return cls(folder, [Clip(**clip) for clip in content["clips"]], content["seconds"], content["fingerprint"])
+        clips = [Clip(**clip) for clip in content["clips"] if first is None or clip["number"] < first]
+        return cls(folder, clips, content["seconds"], content["fingerprint"])
 
 
 def nonstationarity_db(noise: np.ndarray) -> float:
