@@ -10,7 +10,7 @@ from pathlib import Path
 import scipy.stats
 
 from . import scoring
-from .stimuli import LEAD_S, NOISE, SPEECH, STATIONARY_DB, UNTOUCHED, WEAR, WORN_AND_NOISY, TestSet
+from .stimuli import NOISE, SPEECH, STATIONARY_DB, UNTOUCHED, WEAR, WORN_AND_NOISY, TestSet
 from .systems import everything
 
 STUDIO, LIVE = "Dualstep", "Dualstep Live"
@@ -255,7 +255,8 @@ Degradation is synthetic, apart from the recorded noise, and comes from the same
 Dualstep and programs that were made for something else with that in mind. Nobody has judged these recordings by ear yet; the commands at the end make a
 blind listening test of them.
 
-What the network was trained on and for how long is in [the model card](../assets/weights/README.md).
+Weights: {weights}. What they were trained on is in [the model card](../assets/weights/README.md), what each part of the networks is worth in
+[the ablation](ablation.md).
 """
 
 GAINS = """## Noise: SI-SDR gain
@@ -352,12 +353,13 @@ def markdown(results: Results) -> str:
     """The whole of `docs/sound.md`."""
     per_kind = max(sum(clip.kind == kind for clip in results.test.clips) for kind in {clip.kind for clip in results.test.clips})
     missing = "Not run: " + "; ".join(f"{name} ({hint})" for name, hint in results.left_out.items()) + "." if results.left_out else ""
+    weights = "; ".join(dict.fromkeys(str(note["weights"]) for note in results.notes.values() if "weights" in note)) or "none were scored"
     checks = bar(results)
     met, failed = (sum(check.met is wanted for check in checks) for wanted in (True, False))
     best = [name for name in ("input", *results.rivals(), STUDIO, LIVE) if name in results.tables]
     parts = [
         INTRO.format(clips=len(results.test.clips), seconds=results.test.seconds, per_kind=per_kind, fingerprint=results.test.fingerprint,
-                     missing=missing, lead=LEAD_S),
+                     missing=missing, weights=weights),
         short(results),
         GAINS.format(stationary=STATIONARY_DB), gains(results) + "\n", STEADY, steadiness(results) + "\n", SPEECH_TEXT, speech(results) + "\n",
         UNTOUCHED_TEXT, untouched(results) + "\n", WEAR_TEXT, stage2(results) + "\n", MEASURES_TEXT, measures(results, best) + "\n",

@@ -160,7 +160,15 @@ class Plugin(System):
                 raise Missing(f"{self.name} needs cargo, to host the built plugin: install Rust") from error
         if done is not None and done.returncode:
             raise Missing(f"{self.name}: {' '.join(command)} failed: {done.stderr.strip()[-600:]}")
-        return {"settings": list(self.settings)}
+        return {"settings": list(self.settings), "weights": self._weights()}
+
+    def _weights(self) -> str:
+        """Which weights the workspace's bundle carries; another bundle (`DUALSTEP_BUNDLE`) must be built from the same."""
+        from ..export import read
+
+        name = "live" if self.live else "studio"
+        fields = read(REPOSITORY / "assets" / "weights" / f"{name}.safetensors")[1]
+        return f"{name} after {fields['hours']:.0f} hours of audio, commit {fields['commit']}"
 
 
 @dataclass
