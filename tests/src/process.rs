@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 /// Names the test that a child process was started for.
 const CHILD: &str = "DUALSTEP_TEST_CHILD";
 
-/// A child that runs longer than this hangs.
+/// A child that runs longer than this hangs; where `DUALSTEP_CASES` asks for more cases, that many times as long.
 const HANG: Duration = Duration::from_secs(600);
 
 /// Runs the calling test again in a process of its own, with `variables` in its environment, and checks that it passed there.
@@ -43,12 +43,14 @@ pub fn in_child(test: &str, variables: &[(&str, &str)]) -> bool {
         .expect("a child process");
     let stdout = drain(child.stdout.take());
     let stderr = drain(child.stderr.take());
+    let factor = std::env::var("DUALSTEP_CASES").ok().and_then(|factor| factor.parse().ok());
+    let hang = HANG.saturating_mul(factor.unwrap_or(1));
     let begun = Instant::now();
     let status = loop {
         if let Some(status) = child.try_wait().expect("the child's status") {
             break Some(status);
         }
-        if begun.elapsed() > HANG {
+        if begun.elapsed() > hang {
             let _ = child.kill();
             let _ = child.wait();
             break None;
