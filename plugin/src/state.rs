@@ -10,15 +10,20 @@ use std::ops::RangeInclusive;
 /// What a parameter may hold.
 enum Kind {
     Number(RangeInclusive<f32>),
+    Step(RangeInclusive<i32>),
     Switch,
 }
 
 /// The kind of a parameter this version knows.
 fn kind(id: &str) -> Option<Kind> {
     match id {
-        "declick" | "stage1" | "stage2" | "mix" => Some(Kind::Number(0.0..=100.0)),
+        "declick" | "stage1" | "stage2" | "mix" | "comp" => Some(Kind::Number(0.0..=100.0)),
         "limit" => Some(Kind::Number(0.0..=61.0)),
         "output" => Some(Kind::Number(-24.0..=24.0)),
+        "tilt" => Some(Kind::Number(-6.0..=6.0)),
+        // Octaves above 1 Hz, up to 300 Hz.
+        "low_cut" => Some(Kind::Number(3.3..=300.0f32.log2())),
+        "hum" => Some(Kind::Step(0..=3)),
         "removed" | "link" | "bypass" => Some(Kind::Switch),
         _ => None,
     }
@@ -34,6 +39,7 @@ pub(crate) fn check(state: &mut PluginState) {
             (Some(Kind::Number(range)), ParamValue::F32(number)) if number.is_finite() => {
                 *number = number.clamp(*range.start(), *range.end());
             }
+            (Some(Kind::Step(range)), ParamValue::I32(step)) => *step = (*step).clamp(*range.start(), *range.end()),
             (Some(Kind::Switch), ParamValue::Bool(_)) | (None, _) => {}
             (Some(_), _) => broken = true,
         }
@@ -65,13 +71,15 @@ mod tests {
             ("mix", ParamValue::F32(1e30)),
             ("output", ParamValue::F32(-3.5)),
             ("link", ParamValue::Bool(false)),
+            ("hum", ParamValue::I32(7)),
             ("humidity", ParamValue::String("damp".to_owned())),
         ]);
         check(&mut state);
         assert!(matches!(state.params["mix"], ParamValue::F32(100.0)));
         assert!(matches!(state.params["output"], ParamValue::F32(-3.5)));
         assert!(matches!(state.params["link"], ParamValue::Bool(false)));
-        assert_eq!(state.params.len(), 4);
+        assert!(matches!(state.params["hum"], ParamValue::I32(3)));
+        assert_eq!(state.params.len(), 5);
         assert_eq!(state.fields.len(), 1);
     }
 
@@ -88,14 +96,23 @@ mod tests {
     fn every_parameter_is_known_with_its_range() {
         let params = DualstepParams::default();
         let map = params.param_map();
-        assert_eq!(map.len(), 9);
+        assert_eq!(map.len(), 13);
         for (id, ptr, _) in map {
             match (kind(&id), ptr) {
-                (Some(Kind::Switch), ParamPtr::BoolParam(_)) | (Some(Kind::Number(_)), ParamPtr::FloatParam(_)) => {}
+                (Some(Kind::Switch), ParamPtr::BoolParam(_))
+                | (Some(Kind::Step(_)), ParamPtr::IntParam(_))
+                | (Some(Kind::Number(_)), ParamPtr::FloatParam(_)) => {}
                 _ => panic!("{id} is unknown or of another kind"),
             }
         }
-        for (id, param) in [("mix", &params.mix), ("limit", &params.limit), ("output", &params.output)] {
+        for (id, param) in [
+            ("mix", &params.mix),
+            ("limit", &params.limit),
+            ("output", &params.output),
+            ("tilt", &params.tilt),
+            ("low_cut", &params.low_cut),
+            ("comp", &params.comp),
+        ] {
             let Some(Kind::Number(range)) = kind(id) else {
                 panic!("{id} is a number")
             };

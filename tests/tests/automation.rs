@@ -102,11 +102,17 @@ fn automation_sounds_the_same_in_all_blocks() {
     let bundle = Bundle::release();
     for plugin in PLUGINS {
         let mut changes: Vec<Change> = Vec::new();
-        let ids = ["mix", "stage1", "limit", "stage2", "output", "declick", "bypass", "removed", "link"];
+        let ids = [
+            "mix", "stage1", "limit", "stage2", "output", "declick", "low_cut", "tilt", "comp", "hum", "bypass", "removed", "link",
+        ];
         for index in 0..120 {
             let value = f64::from(u8::try_from(index * 37 % 11).expect("small")) / 10.0;
             let id = ids[index % ids.len()];
-            let value = if index % ids.len() >= 6 { value.round() } else { value };
+            let value = match id {
+                "hum" => (3.0 * value).round(),
+                "bypass" | "removed" | "link" => value.round(),
+                _ => value,
+            };
             changes.push(Change {
                 at: 300 * index + index % 7,
                 id,
@@ -133,6 +139,11 @@ fn steps_make_no_clicks() {
             ("removed", 0.0, 1.0),
             ("bypass", 0.0, 1.0),
             ("bypass", 1.0, 0.0),
+            ("low_cut", 0.0, 1.0),
+            ("low_cut", 1.0, 0.0),
+            ("tilt", 0.5, 0.0),
+            ("hum", 0.0, 2.0),
+            ("comp", 0.0, 1.0),
         ] {
             let mut host = Plugin::with_channels(&bundle, plugin, 1);
             host.set_mode(Mode::Offline);

@@ -1,10 +1,14 @@
 //! Sessions: what is saved comes back, and what is broken is refused whole.
 
-use dualstep_tests::{Bundle, PLUGINS, Plugin, STUDIO};
+use dualstep_tests::bundle::workspace;
+use dualstep_tests::{Bundle, LIVE, PLUGINS, Plugin, STUDIO};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// All parameters, in the plugin's order. Sessions keep these ids: an id may be added, never changed.
-const IDS: [&str; 9] = ["declick", "stage1", "stage2", "limit", "mix", "output", "removed", "link", "bypass"];
+const IDS: [&str; 13] = [
+    "declick", "stage1", "stage2", "limit", "mix", "output", "removed", "link", "bypass", "low_cut", "hum", "tilt", "comp",
+];
 
 /// Bytes before the state's JSON: its length.
 const HEADER: usize = 8;
@@ -16,6 +20,7 @@ fn moved(bundle: &Bundle, id: &str) -> Plugin {
         let value = match *parameter {
             "removed" | "bypass" => 1.0,
             "link" => 0.0,
+            "hum" => 2.0,
             _ => 0.1 + 0.07 * index as f64,
         };
         plugin.set_value(parameter, value);
@@ -52,7 +57,8 @@ fn the_parameters_are_the_ones_sessions_know() {
             assert_eq!(parameter.number, number, "{} should be {id}", parameter.name);
             assert!(parameter.automatable, "{id} can't be automated");
             assert_eq!(parameter.bypass, id == "bypass", "{id}: the host's bypass");
-            assert_eq!((parameter.least, parameter.greatest), (0.0, 1.0), "{id}");
+            let greatest = if id == "hum" { 3.0 } else { 1.0 };
+            assert_eq!((parameter.least, parameter.greatest), (0.0, greatest), "{id}");
         }
     }
 }
@@ -64,10 +70,10 @@ fn texts_read_back() {
     for id in IDS {
         for step in 0..=20 {
             let step = f64::from(step) / 20.0;
-            let value = if matches!(id, "removed" | "link" | "bypass") {
-                step.round()
-            } else {
-                step
+            let value = match id {
+                "removed" | "link" | "bypass" => step.round(),
+                "hum" => (3.0 * step).round(),
+                _ => step,
             };
             let text = plugin.text(id, value);
             let read = plugin.read(id, &text);
@@ -85,6 +91,12 @@ fn texts_read_back() {
         ("mix", "25 %"),
         ("output", "-24 dB"),
         ("output", "24 dB"),
+        ("low_cut", "off"),
+        ("low_cut", "80 Hz"),
+        ("hum", "50 Hz"),
+        ("hum", "auto"),
+        ("tilt", "-6 dB"),
+        ("comp", "100 %"),
     ] {
         assert!(plugin.read(id, text).is_some(), "{id} doesn't read {text:?}");
     }
@@ -197,6 +209,7 @@ fn values_of_the_wrong_type_change_nothing() {
             ("stage1", json!({"bool": true})),
             ("mix", json!({"string": "quux"})),
             ("link", json!({"f32": 1.0})),
+            ("hum", json!({"string": "50 Hz"})),
         ] {
             let mut content = parse(&Plugin::new(&bundle, id).save());
             content["params"][parameter] = value;
@@ -260,4 +273,47 @@ fn a_state_of_one_plugin_opens_in_the_other() {
     other.load(&saved).expect("the same parameters");
     let expected = values(&mut moved(&bundle, PLUGINS[0]));
     assert_eq!(values(&mut other), expected);
+}
+
+#[test]
+fn states_of_every_version_load_for_ever() {
+    let bundle = Bundle::release();
+    let folder = workspace().join("tests/data/states");
+    let mut loaded = 0;
+    for version in std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
+        let version = version.expect("a folder's entry").path();
+        if !version.is_dir() {
+            continue;
+        }
+        let text = std::fs::read_to_string(version.join("texts.json")).expect("texts.json");
+        let texts: BTreeMap<String, String> = serde_json::from_str(&text).expect("texts by parameter id");
+        for (name, id) in [("studio", STUDIO), ("live", LIVE)] {
+            let file = version.join(name).with_extension("clap");
+            let what = file.display();
+            let saved = std::fs::read(&file).unwrap_or_else(|error| panic!("{what}: {error}"));
+            let mut plugin = Plugin::new(&bundle, id);
+            let initial = texts_of(&mut plugin);
+            plugin.load(&saved).unwrap_or_else(|error| panic!("{what} doesn't load: {error}"));
+            for (parameter, found) in texts_of(&mut plugin) {
+                // What that version didn't have yet stays as in a new instance: off, where it would change the sound.
+                let expected = texts.get(parameter).unwrap_or(&initial[parameter]);
+                assert_eq!(&found, expected, "{what}: {parameter}");
+            }
+            for parameter in texts.keys() {
+                assert!(IDS.contains(&parameter.as_str()), "{what}: {parameter} is gone");
+            }
+            loaded += 1;
+        }
+    }
+    assert!(loaded >= 2, "no states in {}", folder.display());
+}
+
+/// All values as the plugin writes them, by parameter id.
+fn texts_of(plugin: &mut Plugin) -> BTreeMap<&'static str, String> {
+    IDS.into_iter()
+        .map(|id| {
+            let value = plugin.value(id);
+            (id, plugin.text(id, value))
+        })
+        .collect()
 }

@@ -167,7 +167,7 @@ mod tests {
         assert_eq!(
             read,
             [
-                (0.0, "limit", Value::None),
+                (0.0, "limit", Value::Word("none")),
                 (1.0, "removed", Value::Switch(true)),
                 (1.0, "removed", Value::Switch(false)),
                 (2.5, "stage1", Value::Number(80.0)),

@@ -20,6 +20,15 @@ pub enum Kind {
         /// Highest value.
         max: f64,
     },
+    /// Hertz in a range, or "off".
+    Cut {
+        /// Lowest cut-off.
+        min: f64,
+        /// Highest cut-off.
+        max: f64,
+    },
+    /// One of the plugin's own words.
+    Choice(&'static [&'static str]),
     /// "on" or "off".
     Switch,
 }
@@ -30,6 +39,8 @@ impl fmt::Display for Kind {
             Self::Percent => f.write_str("0 to 100 (percent)"),
             Self::Limit => f.write_str("0 to 60 (dB) or none"),
             Self::Decibels { min, max } => write!(f, "{min} to {max} (dB)"),
+            Self::Cut { min, max } => write!(f, "{min} to {max} (Hz) or off"),
+            Self::Choice(words) => f.write_str(&words.join(", ")),
             Self::Switch => f.write_str("on or off"),
         }
     }
@@ -47,7 +58,7 @@ pub struct Parameter {
 }
 
 /// All parameters of both plugins.
-pub const PARAMETERS: [Parameter; 9] = [
+pub const PARAMETERS: [Parameter; 13] = [
     Parameter {
         id: "declick",
         meaning: "click repair sensitivity, 0 turns it off",
@@ -92,6 +103,26 @@ pub const PARAMETERS: [Parameter; 9] = [
         id: "bypass",
         meaning: "give the delayed input",
         kind: Kind::Switch,
+    },
+    Parameter {
+        id: "low_cut",
+        meaning: "output section: low-cut",
+        kind: Kind::Cut { min: 10.0, max: 300.0 },
+    },
+    Parameter {
+        id: "hum",
+        meaning: "output section: hum notch",
+        kind: Kind::Choice(&["off", "50 Hz", "60 Hz", "auto"]),
+    },
+    Parameter {
+        id: "tilt",
+        meaning: "output section: treble up and bass down, or the reverse",
+        kind: Kind::Decibels { min: -6.0, max: 6.0 },
+    },
+    Parameter {
+        id: "comp",
+        meaning: "output section: amount of compression, 0 turns it off",
+        kind: Kind::Percent,
     },
 ];
 
@@ -139,8 +170,8 @@ pub enum ParameterError {
 pub enum Value {
     /// In percent or dB.
     Number(f64),
-    /// No limit.
-    None,
+    /// No limit, no cut, or another word of the plugin's.
+    Word(&'static str),
     /// On or off.
     Switch(bool),
 }
@@ -180,9 +211,17 @@ impl Setting {
         };
         let value = match parameter.kind {
             Kind::Percent => number("%", 0.0, 100.0),
-            Kind::Limit if plain == "none" => Some(Value::None),
+            Kind::Limit if plain == "none" => Some(Value::Word("none")),
             Kind::Limit => number("db", 0.0, 60.0),
             Kind::Decibels { min, max } => number("db", min, max),
+            Kind::Cut { .. } if plain == "off" => Some(Value::Word("off")),
+            Kind::Cut { min, max } => number("hz", min, max),
+            Kind::Choice(words) => {
+                // "50", "50Hz" and "50 hz" are the same.
+                let bare = |word: &str| word.replace(' ', "").to_ascii_lowercase();
+                let is = |word: &str| bare(word) == bare(&plain) || bare(word).strip_suffix("hz") == Some(&*bare(&plain));
+                words.iter().copied().find(|word| is(word)).map(Value::Word)
+            }
             Kind::Switch => match plain.as_str() {
                 "on" | "true" | "yes" | "1" => Some(Value::Switch(true)),
                 "off" | "false" | "no" | "0" => Some(Value::Switch(false)),
@@ -207,7 +246,7 @@ impl Setting {
         match self.value {
             Value::Switch(on) => Ok(f64::from(u8::from(on))),
             Value::Number(number) => instance.text_to_value(id, &number.to_string()),
-            Value::None => instance.text_to_value(id, "none"),
+            Value::Word(word) => instance.text_to_value(id, word),
         }
     }
 }
@@ -247,10 +286,16 @@ mod tests {
         assert_eq!(value("stage1=80"), Ok(Value::Number(80.0)));
         assert_eq!(value(" stage1 = 80 % "), Ok(Value::Number(80.0)));
         assert_eq!(value("output=-3.5dB"), Ok(Value::Number(-3.5)));
-        assert_eq!(value("limit=none"), Ok(Value::None));
+        assert_eq!(value("limit=none"), Ok(Value::Word("none")));
         assert_eq!(value("limit=24"), Ok(Value::Number(24.0)));
         assert_eq!(value("removed=on"), Ok(Value::Switch(true)));
         assert_eq!(value("link=false"), Ok(Value::Switch(false)));
+        assert_eq!(value("low_cut=80 Hz"), Ok(Value::Number(80.0)));
+        assert_eq!(value("low_cut=Off"), Ok(Value::Word("off")));
+        for text in ["hum=50", "hum=50hz", "hum = 50 Hz"] {
+            assert_eq!(value(text), Ok(Value::Word("50 Hz")), "{text}");
+        }
+        assert_eq!(value("hum=AUTO"), Ok(Value::Word("auto")));
     }
 
     #[test]
@@ -264,6 +309,11 @@ mod tests {
             "declick=much",
             "removed=maybe",
             "mix=",
+            "low_cut=9",
+            "low_cut=none",
+            "hum=55",
+            "hum=",
+            "tilt=7 dB",
         ] {
             let message = value(text).map_err(|e| e.to_string());
             let id = text.split('=').next().unwrap_or_default();

@@ -5,6 +5,8 @@ mod floor;
 pub mod latency;
 pub mod level;
 pub mod link;
+pub mod output;
+mod ramp;
 pub mod repair;
 pub mod restorer;
 pub mod spec;

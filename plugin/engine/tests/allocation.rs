@@ -1,14 +1,15 @@
-//! The whole restoration allocates nothing, click repair included.
+//! The whole restoration allocates nothing, click repair and output section included.
 
 mod common;
 
 use common::{Counting, allocator_calls, shipped_spec};
+use dualstep_engine::output::{Hum, OutputSection, OutputSettings};
 use dualstep_engine::{Controls, Model, Restorer, weights};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// One test, because another would run on a thread of its own and be counted.
+/// The calls are counted per thread: each test counts its own.
 #[test]
 fn restoring_allocates_nothing() {
     for name in ["studio", "live"] {
@@ -48,4 +49,31 @@ fn restoring_allocates_nothing() {
             assert!(clicks > 10, "{name} at {rate_hz} Hz: the repair was meant to work, {clicks} clicks");
         }
     }
+}
+
+#[test]
+fn the_output_section_allocates_nothing() {
+    let mut section = OutputSection::new(8e3);
+    let before = allocator_calls();
+    // Long enough for the mains line to be sought and found.
+    for n in 0..80_000u32 {
+        let on = n % 16_000 < 12_000 || n > 16_000;
+        let settings = OutputSettings {
+            low_cut_hz: on.then_some(50.0),
+            hum: if on { Hum::Auto } else { Hum::Mains60 },
+            tilt_db: if on { 2.0 } else { 0.0 },
+            compression: if on { 1.0 } else { 0.0 },
+        };
+        let x = 0.3 * (std::f32::consts::TAU * 50.0 * (n % 8_000) as f32 / 8e3).sin();
+        section.process([x, -x], &settings);
+        if n == 12_345 {
+            section.reset();
+        }
+    }
+    let calls = allocator_calls() - before;
+    assert!(
+        section.hum_hz().is_some_and(|hz| (hz - 50.0).abs() < 0.05),
+        "the line was meant to be found"
+    );
+    assert_eq!(calls, 0);
 }

@@ -38,7 +38,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     if !args.plugin_only {
         println!("Engine, one thread (one JSON object a line):");
-        let engine = ["bench", "--package", "dualstep-engine", "--bench", "step"];
+        let engine = ["bench", "--package", "dualstep-engine", "--bench", "step", "--bench", "output"];
         if !cargo().args(engine).status().context("can't run cargo")?.success() {
             bail!("the engine's bench failed");
         }

@@ -1,10 +1,12 @@
 //! The audio thread's side of the link: collects hops, plays restored ones, and mixes them with the delayed input.
 
 use super::LinkConfig;
-use super::delay::{DelayLine, Ramp, clean};
+use super::delay::{DelayLine, clean};
 use super::hop::Hop;
 use super::status::{Status, WorkerState};
 use super::wire::{Fetched, Pace, Wire};
+use crate::output::{OutputSection, OutputSettings};
+use crate::ramp::Ramp;
 use crate::{Controls, latency::LINK_HOPS};
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,11 +25,13 @@ const PEAK_FALL_S: f64 = 0.3;
 pub struct Settings {
     /// Passed on to the processor, once per hop, as they stand at its middle sample. `idle` is set by the port.
     pub controls: Controls,
+    /// What the output section does to the restored signal before it is mixed.
+    pub output: OutputSettings,
     /// Share of the restored signal, 0..=1; the rest is the delayed input.
     pub mix: f32,
     /// Output gain, linear.
     pub gain: f32,
-    /// Listen to the delayed input minus the restored signal, in place of the mix. The output gain doesn't touch it.
+    /// Listen to the delayed input minus the restored signal, in place of the mix. Neither output section nor output gain touch it.
     pub removed: bool,
     /// The delayed input as it is.
     pub bypass: bool,
@@ -38,6 +42,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             controls: Controls::default(),
+            output: OutputSettings::default(),
             mix: 1.0,
             gain: 1.0,
             removed: false,
@@ -53,28 +58,28 @@ struct Lane {
     gain: f32,
     removed: f32,
     bypass: f32,
+    /// Smoothed where it is used.
+    output: OutputSettings,
 }
 
 impl Lane {
-    const fn pack(self) -> [f32; 4] {
-        [self.mix, self.gain, self.removed, self.bypass]
-    }
-
-    const fn unpack([mix, gain, removed, bypass]: [f32; 4]) -> Self {
+    /// The values asked for, before any smoothing.
+    fn of(settings: &Settings) -> Self {
         Self {
-            mix,
-            gain,
-            removed,
-            bypass,
+            mix: settings.mix.clamp(0.0, 1.0),
+            gain: settings.gain,
+            removed: f32::from(u8::from(settings.removed)),
+            bypass: f32::from(u8::from(settings.bypass)),
+            output: settings.output,
         }
     }
 
-    /// One output sample. Exact where a value is at the end of its range.
-    fn blend(self, dry: f32, wet: f32) -> f32 {
+    /// One output sample of the delayed input, the restored signal, and what the output section made of it. Exact where a value is at the end of its range.
+    fn blend(&self, dry: f32, wet: f32, finished: f32) -> f32 {
         if self.bypass == 1.0 {
             return dry;
         }
-        let mixed = self.gain * lerp(dry, wet, self.mix);
+        let mixed = self.gain * lerp(dry, finished, self.mix);
         let heard = lerp(mixed, dry - wet, self.removed);
         contain(lerp(heard, dry, self.bypass))
     }
@@ -126,8 +131,9 @@ pub struct AudioPort {
     /// Whether every sample of the hop being filled is wholly bypassed.
     idle: bool,
     wet: Wet,
-    dry: DelayLine<CHANNELS>,
-    lanes: DelayLine<4>,
+    dry: DelayLine<[f32; CHANNELS]>,
+    lanes: DelayLine<Lane>,
+    output: OutputSection,
     mix: Ramp,
     gain: Ramp,
     removed: Ramp,
@@ -154,8 +160,9 @@ impl AudioPort {
             collecting: None,
             idle: true,
             wet: Wet::Dry { tail: None },
-            dry: DelayLine::new(latency + 2 * miss_fade),
-            lanes: DelayLine::new(latency),
+            dry: DelayLine::new(latency + 2 * miss_fade, [0.0; CHANNELS]),
+            lanes: DelayLine::new(latency, Lane::of(&Settings::default())),
+            output: OutputSection::new(config.sample_rate_hz),
             mix: ramp,
             gain: ramp,
             removed: ramp,
@@ -223,6 +230,7 @@ impl AudioPort {
             collecting.into_iter().chain(playing).for_each(|hop| wire.recycle(hop));
         }
         self.dry.restart([0.0; CHANNELS]);
+        self.output.reset();
     }
 
     /// Processes one block in place, `[channel][sample]`, all channels of the same length.
@@ -261,6 +269,7 @@ impl AudioPort {
             }
         }
         self.status.set_peaks(self.input_peak, self.output_peak);
+        self.status.set_output_section(&self.output);
         if let Some(wire) = &mut self.wire {
             wire.end_block();
         }
@@ -274,18 +283,18 @@ impl AudioPort {
 
     /// Sets out for the values asked for; at a stream's start they are there at once.
     fn aim(&mut self, settings: &Settings) {
+        let lane = Lane::of(settings);
         let targets = [
-            (&mut self.mix, settings.mix.clamp(0.0, 1.0)),
-            (&mut self.gain, settings.gain),
-            (&mut self.removed, f32::from(u8::from(settings.removed))),
-            (&mut self.bypass, f32::from(u8::from(settings.bypass))),
+            (&mut self.mix, lane.mix),
+            (&mut self.gain, lane.gain),
+            (&mut self.removed, lane.removed),
+            (&mut self.bypass, lane.bypass),
         ];
         if self.position == 0 {
-            let before = targets.map(|(ramp, target)| {
+            for (ramp, target) in targets {
                 ramp.snap(target);
-                target
-            });
-            self.lanes.restart(before);
+            }
+            self.lanes.restart(lane);
         } else {
             for (ramp, target) in targets {
                 ramp.aim(target);
@@ -367,15 +376,17 @@ impl AudioPort {
                 gain: self.gain.advance(),
                 removed: self.removed.advance(),
                 bypass: self.bypass.advance(),
+                output: settings.output,
             };
             self.idle &= lane.bypass == 1.0;
-            self.lanes.write(position, lane.pack());
+            self.lanes.write(position, lane);
 
-            let lane = Lane::unpack(self.lanes.read(position, self.latency));
+            let lane = self.lanes.read(position, self.latency);
             let dry = self.dry.read(position, self.latency);
             let wet = self.wet_at(position, offset, dry);
+            let finished = self.output.process(wet, &lane.output);
             for channel in 0..channels {
-                let heard = lane.blend(dry[channel], wet[channel]);
+                let heard = lane.blend(dry[channel], wet[channel], finished[channel]);
                 self.output_peak[channel] = self.output_peak[channel].max(heard.abs());
                 audio[channel][first + i] = heard;
             }

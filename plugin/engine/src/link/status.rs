@@ -34,6 +34,9 @@ pub struct Status {
     load: AtomicF32,
     input_peak: [AtomicF32; 2],
     output_peak: [AtomicF32; 2],
+    /// Not a number: none.
+    hum_hz: AtomicF32,
+    compressor_db: AtomicF32,
     /// Never touched by the audio thread.
     reason: Mutex<String>,
 }
@@ -52,6 +55,8 @@ impl Default for Status {
             load: AtomicF32::new(0.0),
             input_peak: [AtomicF32::new(0.0), AtomicF32::new(0.0)],
             output_peak: [AtomicF32::new(0.0), AtomicF32::new(0.0)],
+            hum_hz: AtomicF32::new(f32::NAN),
+            compressor_db: AtomicF32::new(0.0),
             reason: Mutex::new(String::new()),
         }
     }
@@ -130,6 +135,18 @@ impl Status {
         [self.output_peak[0].load(Relaxed), self.output_peak[1].load(Relaxed)]
     }
 
+    /// Fundamental of the hum that the output section takes out, in Hz; `None` if it takes none out, or is still listening for it.
+    #[must_use]
+    pub fn hum_hz(&self) -> Option<f32> {
+        Some(self.hum_hz.load(Relaxed)).filter(|hz| hz.is_finite())
+    }
+
+    /// Gain of the output section's compressor in dB, make-up included; 0 when it is off.
+    #[must_use]
+    pub fn compressor_db(&self) -> f32 {
+        self.compressor_db.load(Relaxed)
+    }
+
     pub(super) fn enter(&self, state: WorkerState, reason: &str) {
         reason.clone_into(&mut self.reason.lock().unwrap_or_else(PoisonError::into_inner));
         self.resting.store(false, Relaxed);
@@ -150,6 +167,13 @@ impl Status {
             self.input_peak[channel].store(input[channel], Relaxed);
             self.output_peak[channel].store(output[channel], Relaxed);
         }
+    }
+
+    pub(super) fn set_output_section(&self, section: &crate::output::OutputSection) {
+        #[expect(clippy::cast_possible_truncation, reason = "for display")]
+        let single = |value: f64| value as f32;
+        self.hum_hz.store(section.hum_hz().map_or(f32::NAN, single), Relaxed);
+        self.compressor_db.store(single(section.compressor_db()), Relaxed);
     }
 
     /// `load`: the part of the hop's duration it took to restore it.

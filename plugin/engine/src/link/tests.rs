@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::Controls;
+use crate::output::{Hum, OutputSection, OutputSettings};
 use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
@@ -489,4 +490,48 @@ fn dropping_the_worker_ends_its_thread() {
     let mut block = noise(5000);
     let mut port = port;
     port.process(&mut [&mut block], &Settings::default(), Pace::Offline);
+}
+
+#[test]
+fn the_output_section_is_fed_the_restored_signal_and_heard_in_the_mix_alone() {
+    let output = OutputSettings {
+        low_cut_hz: Some(200.0),
+        hum: Hum::Mains50,
+        tilt_db: -3.0,
+        compression: 0.8,
+    };
+    let input = noise(30_000);
+    let settings = |mix, removed| {
+        move |_| Settings {
+            output,
+            mix,
+            removed,
+            ..Settings::default()
+        }
+    };
+    let run = |settings: &dyn Fn(usize) -> Settings| rig(1, 512).run(&input, 512, Pace::Offline, settings);
+    let mut section = OutputSection::new(RATE_HZ);
+    let restored = delayed(&input, 0.5);
+    let expected: Vec<f32> = restored.iter().map(|x| section.process([*x, 0.0], &output)[0]).collect();
+    assert_eq!(run(&settings(1.0, false)), expected);
+    assert_eq!(run(&settings(0.0, false)), delayed(&input, 1.0));
+    // What is removed is the input minus the restored signal, before the output section.
+    assert_eq!(run(&settings(1.0, true)), delayed(&input, 0.5));
+}
+
+#[test]
+fn settings_of_the_output_section_travel_with_the_audio() {
+    let (input, at) = (noise(12_000), 5_003);
+    let tilted = OutputSettings {
+        tilt_db: 6.0,
+        ..OutputSettings::default()
+    };
+    let settings = |now: usize| Settings {
+        output: if now < at { OutputSettings::default() } else { tilted },
+        ..Settings::default()
+    };
+    let output = rig(1, 1).run(&input, 1, Pace::Offline, settings);
+    let expected = delayed(&input, 0.5);
+    let first = output.iter().zip(&expected).position(|(a, b)| a != b).expect("it is heard");
+    assert!((at + LATENCY..at + LATENCY + 64).contains(&first), "{first}");
 }
