@@ -1,6 +1,6 @@
 //! What the tests of the filters share.
 
-use super::Frame;
+use super::{Frame, samples};
 use std::f64::consts::TAU;
 
 /// A sine of amplitude 1.
@@ -23,8 +23,8 @@ pub(super) fn jump(signal: &[f64]) -> f64 {
 /// Gain of a filter at one frequency in dB, once it has settled: the part of the output that is that sine. Both channels must be filtered alike.
 pub(super) fn gain_db(sample_rate_hz: f64, frequency_hz: f64, mut filter: impl FnMut(Frame) -> Frame) -> f64 {
     // The narrowest filters settle with a time constant of 1 / (2 pi) seconds.
-    let settle = (2.5 * sample_rate_hz).round() as usize;
-    let count = (sample_rate_hz * (0.5 * frequency_hz).ceil().max(5.0) / frequency_hz).round() as usize;
+    let settle = samples(sample_rate_hz, 2.5) as usize;
+    let count = samples(sample_rate_hz, (0.5 * frequency_hz).ceil().max(5.0) / frequency_hz) as usize;
     let (mut re, mut im, mut re_in, mut im_in) = (0.0, 0.0, 0.0, 0.0);
     for n in 0..settle + count {
         let (sin, cos) = (TAU * frequency_hz * n as f64 / sample_rate_hz).sin_cos();
