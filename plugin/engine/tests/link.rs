@@ -127,7 +127,7 @@ fn offline_every_sample_is_restored_and_in_place() {
 #[test]
 fn in_real_time_every_hop_is_restored_or_dry_and_in_place() {
     let mut random = Random::new(12);
-    let (mut wet_hops, mut dry_hops) = (0, 0);
+    let mut wet_hops = 0;
     for case in 0..if cfg!(miri) { 1 } else { cases(24) } {
         let (mut port, worker, _) = start(&mut random);
         for stream in 0..4 {
@@ -151,14 +151,11 @@ fn in_real_time_every_hop_is_restored_or_dry_and_in_place() {
                     "case {case}, stream {stream}, hop at {begin}: neither restored nor dry, or not in its place"
                 );
                 wet_hops += usize::from(wet);
-                dry_hops += usize::from(dry);
             }
             port.reset();
         }
         assert!(!worker.has_failed());
     }
-    assert!(
-        cfg!(miri) || (wet_hops > 100 && dry_hops > 100),
-        "{wet_hops} restored and {dry_hops} dry hops: one-sided"
-    );
+    // How many are dry is the machine's affair; that misses do happen is forced in `tests/faults.rs` of the hosts' tests.
+    assert!(cfg!(miri) || wet_hops > 100, "only {wet_hops} restored hops");
 }
