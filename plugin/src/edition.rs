@@ -54,6 +54,17 @@ impl Edition for Live {
     }
 }
 
+/// Which weights are in use, for the user.
+pub(crate) fn weights<E: Edition>() -> String {
+    match E::model() {
+        Ok(model) => {
+            let spec = model.spec();
+            format!("weights: {} {}", spec.name, spec.version)
+        }
+        Err(_) => "no weights".to_owned(),
+    }
+}
+
 fn read(cell: &'static Cell, bytes: &[u8]) -> Result<&'static Model, &'static str> {
     cell.get_or_init(|| Model::from_bytes(bytes).map_err(|error| error.to_string()))
         .as_ref()

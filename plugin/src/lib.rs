@@ -17,7 +17,7 @@ mod running;
 mod state;
 
 pub use edition::{Edition, Live, Studio};
-pub use editor::{Panel, PanelEditor, PanelSize};
+pub use editor::{Instance, Panel, PanelEditor, PanelSize};
 pub use params::DualstepParams;
 
 use dualstep_engine::link::{Pace, Status};
@@ -67,7 +67,13 @@ impl<E: Edition> Plugin for Dualstep<E> {
     }
 
     fn editor(&mut self, _executor: AsyncExecutor<Self>) -> Option<Self::Editor> {
-        Some(PanelEditor::new(E::NAME, Arc::clone(&self.params), Arc::clone(&self.status)))
+        Some(PanelEditor::new(Instance::new(
+            E::NAME,
+            edition::weights::<E>,
+            Arc::clone(&self.params),
+            Arc::clone(&self.status),
+            editor::data_folder(),
+        )))
     }
 
     fn filter_state(state: &mut PluginState) {

@@ -6,6 +6,7 @@
 //! | [`install`] | `install`, `uninstall`: the user's plugin folders |
 //! | [`render`] | `render`: recordings through the built plugin |
 //! | [`demo`] | `demo`: the bundled recording before and after, with figures |
+//! | [`pictures`] | `pictures`: the manual's pictures of the panel |
 //! | [`mod@test`] | `test`: every test, with what the tests need |
 //! | [`mod@bench`] | `bench`, `golden`: figures, and Rust against PyTorch |
 //!
@@ -22,6 +23,7 @@ pub mod host;
 pub mod install;
 pub mod metrics;
 pub mod parameters;
+pub mod pictures;
 pub mod render;
 pub mod spectrogram;
 pub mod test;

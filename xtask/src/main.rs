@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{bench, bundle, demo, install, render, test};
+use xtask::{bench, bundle, demo, install, pictures, render, test};
 
 /// Build, render, test and measure Dualstep.
 #[derive(Debug, Parser)]
@@ -16,6 +16,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Demo(demo::Args),
+    Pictures(pictures::Args),
     Test(test::Args),
     Render(render::Args),
     Bundle(bundle::Args),
@@ -31,6 +32,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Demo(args) => demo::run(&args),
+        Command::Pictures(args) => pictures::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Render(args) => render::run(&args),
         Command::Bundle(args) => bundle::run(&args),

@@ -254,7 +254,7 @@ fn imports(python: &Path, what: &str) -> bool {
 }
 
 /// Makes `.venv` with what `tests/requirements.txt` names, if it isn't there yet. Returns its Python.
-fn environment_for(root: &Path) -> Result<PathBuf> {
+pub(crate) fn environment_for(root: &Path) -> Result<PathBuf> {
     let python = venv_python(root);
     let requirements = root.join("tests").join("requirements.txt");
     let wanted = fs::read_to_string(&requirements).with_context(|| format!("can't read {}", requirements.display()))?;

@@ -1,19 +1,29 @@
 //! The editor: a window of a size that sessions keep, and the panel in it.
 
+mod analysis;
+mod control;
+mod header;
+mod history;
+mod knob;
+mod meters;
 mod panel;
+mod presets;
+mod settings;
 mod size;
-mod widgets;
+mod spectrogram;
+mod status_line;
+mod switch;
+mod theme;
 
-pub use panel::Panel;
+pub use panel::{Instance, Panel};
+pub(crate) use settings::data_folder;
 pub use size::PanelSize;
 
-use crate::DualstepParams;
-use dualstep_engine::link::Status;
 use nice_plug::context::gui::GuiContext;
 use nice_plug::editor::dpi::{LogicalSize, NativeSize, Size};
 use nice_plug::editor::{HostMethods, SpawnedEditor};
 use nice_plug::prelude::{Editor, ParentWindowHandle, ResizeHint};
-use nice_plug_egui::{EguiEditorHandle, EguiEditorState, EguiNiceSettings, RepaintNotifier, create_egui_editor};
+use nice_plug_egui::{EguiEditorHandle, EguiEditorState, EguiNiceSettings, create_egui_editor};
 use std::error::Error;
 use std::sync::Arc;
 
@@ -22,19 +32,17 @@ use std::sync::Arc;
 /// `nice_plug_egui`'s own editor fixes the window's size when the plugin is loaded, before the session is: this one makes a new editor, of the
 /// session's size, for each window.
 pub struct PanelEditor {
-    title: &'static str,
-    params: Arc<DualstepParams>,
-    status: Arc<Status>,
+    instance: Arc<Instance>,
 }
 
 impl PanelEditor {
     /// An editor with no window open.
-    pub(crate) fn new(title: &'static str, params: Arc<DualstepParams>, status: Arc<Status>) -> Self {
-        Self { title, params, status }
+    pub(crate) fn new(instance: Arc<Instance>) -> Self {
+        Self { instance }
     }
 
     fn logical_size(&self) -> LogicalSize<f32> {
-        let [width, height] = self.params.panel.get();
+        let [width, height] = self.instance.size().get();
         LogicalSize::new(width as f32, height as f32)
     }
 }
@@ -50,16 +58,19 @@ impl Editor for PanelEditor {
         gui_context: GuiContext,
         host: Option<HostMethods>,
     ) -> Result<SpawnedEditor<Self::Handle>, Box<dyn Error>> {
-        let panel = Panel::new(self.title, Arc::clone(&self.params), Arc::clone(&self.status));
-        let settings = EguiNiceSettings::new().with_tile(self.title).with_resize_hint(self.resize_hint());
+        let panel = Panel::new(&self.instance);
+        let notifier = panel.notifier();
+        let settings = EguiNiceSettings::new()
+            .with_tile(self.instance.title())
+            .with_resize_hint(self.resize_hint());
         let state = EguiEditorState::from_size(self.logical_size(), 1.0);
-        create_egui_editor(state, RepaintNotifier::new(), settings, panel)
+        create_egui_editor(state, notifier, settings, panel)
             .ok_or("the editor's window can't be made")?
             .spawn(parent, wait_for_parent, fallback_scale_factor, gui_context, host)
     }
 
     fn size(&self) -> NativeSize<u32> {
-        NativeSize::from_size(Size::from(self.logical_size()), self.params.panel.scale_factor())
+        NativeSize::from_size(Size::from(self.logical_size()), self.instance.size().scale_factor())
     }
 
     fn resize_hint(&self) -> ResizeHint {

@@ -1,125 +1,330 @@
-//! What the window shows.
+//! What the window shows, and where.
 
-use super::widgets::{slider, switch};
+use super::PanelSize;
+use super::analysis::Analysis;
+use super::control::{Desk, control};
+use super::header::{PresetBar, compare};
+use super::history::History;
+use super::knob::{Activity, Knob};
+use super::meters::{meter, readings};
+use super::settings::Settings;
+use super::spectrogram::{Spectrogram, View};
+use super::status_line::status_line;
+use super::switch::switch;
+use super::theme::{self, Palette};
 use crate::DualstepParams;
 use dualstep_engine::link::{Status, WorkerState};
-use egui::{Color32, Context, Grid, ProgressBar, RichText, ScrollArea, Ui};
+use egui::{Align, Button, Color32, Context, Layout, Rect, Rgba, RichText, ScrollArea, Theme, Ui, UiBuilder, pos2, vec2};
 use nice_plug::context::gui::GuiContext;
 use nice_plug::prelude::ParamSetter;
 use nice_plug_egui::baseview::{HandlerError, WindowSize};
-use nice_plug_egui::resizable_window::ResizableWindow;
-use nice_plug_egui::{Frame, NiceEguiApp};
-use std::sync::Arc;
-use std::time::Duration;
+use nice_plug_egui::resizable_window::paint_resize_corner;
+use nice_plug_egui::{Frame, NiceEguiApp, RepaintNotifier};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-/// Time between two looks at the meters.
-const REFRESH: Duration = Duration::from_millis(33);
-/// Lowest level of the peak meters, in dBFS.
-const METER_FLOOR_DB: f32 = -60.0;
-/// Colour of what needs the user's attention.
-const WARNING: Color32 = Color32::from_rgb(224, 108, 58);
+/// Time between two pictures while audio plays.
+const FRAME: Duration = Duration::from_millis(33);
+/// The same while nothing plays.
+const IDLE: Duration = Duration::from_millis(200);
+/// Time constant of the numbers in the knobs, in seconds.
+const SMOOTH_S: f32 = 0.25;
+/// Sizes in points.
+const MARGIN: f32 = 10.0;
+const HEADER: f32 = 30.0;
+const STATUS: f32 = 22.0;
+const METER: f32 = 44.0;
+const BIG: f32 = 50.0;
+const SMALL: f32 = 27.0;
 
-/// All controls, the latency and the meters of one instance.
-pub struct Panel {
+/// What belongs to one plugin instance, whether or not its window is open.
+pub struct Instance {
     title: &'static str,
+    /// Tells which weights are in use.
+    weights: fn() -> String,
     params: Arc<DualstepParams>,
     status: Arc<Status>,
+    /// Folder of presets and settings.
+    folder: Option<PathBuf>,
+    /// What windows hand on to the next one.
+    memory: Mutex<Memory>,
+}
+
+/// What one instance remembers from window to window.
+#[derive(Default)]
+struct Memory {
+    history: History,
+    chosen: Option<String>,
+    view: View,
+    divider: Option<f32>,
+    forgotten_dropouts: u64,
+}
+
+impl Instance {
+    /// `folder`: where presets and settings are kept; none if the system has no place for them.
+    #[must_use]
+    pub fn new(
+        title: &'static str,
+        weights: fn() -> String,
+        params: Arc<DualstepParams>,
+        status: Arc<Status>,
+        folder: Option<PathBuf>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            title,
+            weights,
+            params,
+            status,
+            folder,
+            memory: Mutex::default(),
+        })
+    }
+
+    pub(super) fn title(&self) -> &'static str {
+        self.title
+    }
+
+    pub(super) fn size(&self) -> &PanelSize {
+        &self.params.panel
+    }
+}
+
+/// The contents of one window.
+pub struct Panel {
+    instance: Arc<Instance>,
+    weights: String,
+    settings: Settings,
+    presets: PresetBar,
+    analysis: Analysis,
+    spectrogram: Spectrogram,
+    /// Smoothed, in dB: what stage 1 removes, what stage 2 changes.
+    amounts: [f32; 2],
+    /// When samples came last, and when the amounts were smoothed last.
+    heard: Option<Instant>,
+    smoothed: Instant,
     /// While the window is open.
     gui: Option<GuiContext>,
+    notifier: RepaintNotifier,
 }
 
 impl Panel {
-    pub(crate) fn new(title: &'static str, params: Arc<DualstepParams>, status: Arc<Status>) -> Self {
+    /// A panel for a window that is about to open.
+    #[must_use]
+    pub fn new(instance: &Arc<Instance>) -> Self {
         Self {
-            title,
-            params,
-            status,
+            weights: (instance.weights)(),
+            settings: Settings::read(instance.folder.as_deref()),
+            presets: PresetBar::open(instance.folder.clone()),
+            analysis: Analysis::default(),
+            spectrogram: Spectrogram::default(),
+            amounts: [0.0, -120.0],
+            heard: None,
+            smoothed: Instant::now(),
             gui: None,
+            notifier: RepaintNotifier::new(),
+            instance: Arc::clone(instance),
         }
     }
 
-    /// Draws the panel.
-    pub fn draw(&self, ui: &mut Ui, setter: &ParamSetter<'_>) {
-        let params = &self.params;
-        ui.heading(self.title);
-        self.draw_state(ui);
-        ui.separator();
-        Grid::new("parameters").num_columns(2).spacing([12.0, 8.0]).show(ui, |ui| {
-            slider(ui, &params.declick, setter);
-            slider(ui, &params.stage1, setter);
-            slider(ui, &params.stage2, setter);
-            slider(ui, &params.limit, setter);
-            slider(ui, &params.mix, setter);
-            slider(ui, &params.output, setter);
-        });
-        ui.horizontal_wrapped(|ui| {
-            switch(ui, &params.removed, setter);
-            switch(ui, &params.link, setter);
-            switch(ui, &params.bypass, setter);
-        });
-        ui.separator();
-        self.draw_meters(ui);
+    /// Asks the window for a picture from outside.
+    pub(super) fn notifier(&self) -> RepaintNotifier {
+        self.notifier.clone()
     }
 
-    fn draw_state(&self, ui: &mut Ui) {
-        let status = &self.status;
-        ui.label(latency_text(status.latency(), status.sample_rate_hz()));
-        let dropouts = status.dropouts();
-        let text = RichText::new(format!("Dropouts: {dropouts}"));
-        ui.label(if dropouts > 0 { text.color(WARNING) } else { text });
-        let state = match status.state() {
-            WorkerState::Off => "Not active".to_owned(),
-            WorkerState::Running => format!("Restoring, {:.0} % of a core", status.load() * 100.0),
-            WorkerState::Resting => "Resting: silence or bypass".to_owned(),
-            WorkerState::PassThrough => "Passing through".to_owned(),
-            WorkerState::Failed => "Stopped".to_owned(),
+    /// Prepares a window's context. To be called once, before the first [`Panel::draw`].
+    pub fn prepare(&self, context: &Context) {
+        theme::install(context);
+        context.set_theme(self.settings.theme());
+    }
+
+    /// Draws the panel into all of `ui`, and does what the user does.
+    pub fn draw(&mut self, ui: &mut Ui, setter: ParamSetter<'_>) {
+        let instance = Arc::clone(&self.instance);
+        // Nothing else panics while it holds the lock; what is remembered is of use in any case.
+        let mut memory = instance.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let Memory {
+            history,
+            chosen,
+            view,
+            divider,
+            forgotten_dropouts,
+        } = &mut *memory;
+        let mut desk = Desk::new(setter, history);
+        self.listen(ui.ctx());
+
+        let palette = Palette::of(ui.theme());
+        let all = ui.max_rect();
+        ui.painter().rect_filled(all, 0.0, palette.window);
+        let inner = all.shrink(MARGIN);
+        let controls_height = Knob::height(BIG) + 12.0;
+        let header = Rect::from_min_size(inner.min, vec2(inner.width(), HEADER));
+        let status = Rect::from_min_max(pos2(inner.left(), inner.bottom() - STATUS), inner.max);
+        let controls = Rect::from_min_max(
+            pos2(inner.left(), status.top() - 4.0 - controls_height),
+            pos2(inner.right(), status.top() - 4.0),
+        );
+        let picture = Rect::from_min_max(
+            pos2(inner.left(), header.bottom() + 6.0),
+            pos2(inner.right(), (controls.top() - 8.0).max(header.bottom() + 60.0)),
+        );
+
+        row(ui, header, |ui| {
+            ui.heading(RichText::new(instance.title).color(palette.text));
+            ui.add_space(8.0);
+            self.presets.show(ui, &palette, &instance.params, &mut desk, chosen);
+            ui.add_space(8.0);
+            compare(ui, &palette, &instance.params, &mut desk);
+            ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+                if let Some(bypass) = control(&instance.params, "bypass") {
+                    switch(ui, &mut desk, "bypass", bypass, palette.warning, vec2(70.0, 24.0));
+                }
+                self.theme_button(ui);
+            });
+        });
+        self.picture(ui, &palette, picture, view, divider.get_or_insert(0.5));
+        ui.painter().rect_filled(controls, 6.0, palette.group);
+        self.controls(ui, &palette, controls, &instance.params, &mut desk);
+        row(ui, status, |ui| {
+            ScrollArea::horizontal().id_salt("status").show(ui, |ui| {
+                ui.horizontal(|ui| status_line(ui, &palette, &instance.status, &self.weights, forgotten_dropouts));
+            });
+        });
+    }
+
+    /// Takes in what was played since the last picture, and plans the next one.
+    fn listen(&mut self, context: &Context) {
+        let status = &self.instance.status;
+        let columns = self.analysis.update(status);
+        let now = Instant::now();
+        if !columns.is_empty() {
+            self.heard = Some(now);
+            self.spectrogram.push(context, &columns);
+        }
+        let passed = now.duration_since(self.smoothed).as_secs_f32();
+        self.smoothed = now;
+        let share = 1.0 - (-passed / SMOOTH_S).exp();
+        let running = status.state() == WorkerState::Running;
+        let now_db = if running {
+            [status.removed_db(), status.restored_db()]
+        } else {
+            [0.0, -120.0]
         };
-        ui.label(state);
-        let reason = status.reason();
-        if !reason.is_empty() {
-            ui.label(RichText::new(reason).color(WARNING));
+        for (amount, now_db) in self.amounts.iter_mut().zip(now_db) {
+            *amount += share * (now_db - *amount);
+        }
+        let playing = self.heard.is_some_and(|heard| now.duration_since(heard) < Duration::from_secs(1));
+        context.request_repaint_after(if playing { FRAME } else { IDLE });
+    }
+
+    fn theme_button(&mut self, ui: &mut Ui) {
+        let (name, other) = match ui.theme() {
+            Theme::Dark => ("Light", Theme::Light),
+            Theme::Light => ("Dark", Theme::Dark),
+        };
+        if ui
+            .add(Button::new(name))
+            .on_hover_text("Light or dark panel, for all sessions.")
+            .clicked()
+        {
+            ui.set_theme(other);
+            self.settings.set_theme(other);
+            if let Some(folder) = &self.instance.folder {
+                // It is no loss: the next window is in the old theme.
+                let _ = self.settings.write(folder);
+            }
         }
     }
 
-    fn draw_meters(&self, ui: &mut Ui) {
-        let status = &self.status;
-        Grid::new("meters").num_columns(2).spacing([12.0, 4.0]).show(ui, |ui| {
-            for (name, peaks) in [("Input", status.input_peak()), ("Output", status.output_peak())] {
-                ui.label(name);
-                ui.vertical(|ui| peaks.map(|peak| peak_meter(ui, peak)));
-                ui.end_row();
+    /// Meters at both sides, the spectrogram between them.
+    fn picture(&mut self, ui: &mut Ui, palette: &Palette, place: Rect, view: &mut View, divider: &mut f32) {
+        let [input, output] = &mut self.analysis.levels;
+        let channels = self.analysis.channels;
+        let left = Rect::from_min_max(place.min, pos2(place.left() + METER, place.bottom()));
+        let right = Rect::from_min_max(pos2(place.right() - METER, place.top()), place.max);
+        meter(ui, palette, left, "Input", input, channels);
+        meter(ui, palette, right, "Output", output, channels);
+        let middle = Rect::from_min_max(pos2(left.right() + 6.0, place.top()), pos2(right.left() - 8.0, place.bottom()));
+        let tabs = Rect::from_min_size(middle.min, vec2(middle.width(), 24.0));
+        row(ui, tabs, |ui| {
+            ui.add_space(34.0);
+            for (known, name, hint) in View::ALL {
+                if ui.add(Button::selectable(*view == known, name)).on_hover_text(hint).clicked() {
+                    *view = known;
+                }
             }
-            ui.label("Removed");
-            ui.label(format!("{:.1} dB", status.removed_db()));
-            ui.end_row();
-            ui.label("Restored");
-            ui.label(format!("{:.1} dB", status.restored_db()));
-            ui.end_row();
-            ui.label("Clicks repaired");
-            ui.label(status.clicks().to_string());
-            ui.end_row();
+            ui.with_layout(Layout::right_to_left(Align::Center), |ui| self.spectrogram.scale(ui, palette));
         });
+        let plot = Rect::from_min_max(pos2(middle.left(), tabs.bottom() + 4.0), middle.max);
+        self.spectrogram.show(ui, palette, plot, *view, divider);
+    }
+
+    fn controls(&self, ui: &mut Ui, palette: &Palette, place: Rect, params: &DualstepParams, desk: &mut Desk<'_>) {
+        let place = place.shrink2(vec2(10.0, 6.0));
+        let mut ui = ui.new_child(UiBuilder::new().max_rect(place).layout(Layout::left_to_right(Align::Center)));
+        // Two large knobs take as much as three small ones; the switches have their own column.
+        let side = 190.0;
+        let unit = (place.width() - side - 6.0 * 7.0) / 7.0;
+        for (id, colour, activity) in [
+            ("stage1", palette.stage1, removed_activity(self.amounts[0])),
+            ("stage2", palette.stage2, restored_activity(self.amounts[1])),
+        ] {
+            self.knob(&mut ui, desk, palette, params, id, BIG, unit * 1.5, colour, Some(activity));
+        }
+        for id in ["declick", "limit", "mix", "output"] {
+            self.knob(&mut ui, desk, palette, params, id, SMALL, unit, palette.neutral, None);
+        }
+        let (column, _) = ui.allocate_exact_size(vec2(side, place.height()), egui::Sense::hover());
+        let mut ui = ui.new_child(UiBuilder::new().max_rect(column).layout(Layout::top_down(Align::Min)));
+        ui.add_space(6.0);
+        for (id, colour) in [("removed", palette.warning), ("link", palette.neutral)] {
+            if let Some(known) = control(params, id) {
+                switch(&mut ui, desk, id, known, colour, vec2(side - 8.0, 26.0));
+            }
+        }
+        ui.add_space(8.0);
+        readings(&mut ui, palette, &self.analysis);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "a table's row")]
+    fn knob(
+        &self,
+        ui: &mut Ui,
+        desk: &mut Desk<'_>,
+        palette: &Palette,
+        params: &DualstepParams,
+        id: &'static str,
+        radius: f32,
+        width: f32,
+        colour: Color32,
+        activity: Option<Activity>,
+    ) {
+        let Some(control) = control(params, id) else { return };
+        let knob = Knob {
+            id,
+            control,
+            radius,
+            height: Knob::height(BIG),
+            colour,
+            activity,
+        };
+        knob.show(ui, desk, palette, width);
     }
 }
 
 impl NiceEguiApp for Panel {
-    fn build(&mut self, _context: Context, gui: GuiContext, _frame: &mut Frame) -> Result<(), HandlerError> {
+    fn build(&mut self, context: Context, gui: GuiContext, frame: &mut Frame) -> Result<(), HandlerError> {
+        self.prepare(&context);
+        let window = Palette::of(self.settings.theme()).window;
+        frame.set_clear_color(Rgba::from(window));
         self.gui = Some(gui);
         Ok(())
     }
 
     fn ui(&mut self, ui: &mut Ui, _frame: &mut Frame) {
-        ui.ctx().request_repaint_after(REFRESH);
-        let Some(gui) = &self.gui else { return };
-        let setter = gui.param_setter();
-        let [width, height] = super::PanelSize::LEAST;
-        ResizableWindow::new("panel")
-            .min_size(egui::vec2(width as f32, height as f32))
-            .show(ui, |ui| {
-                ScrollArea::vertical().auto_shrink([false, false]).show(ui, |ui| {
-                    egui::Frame::new().inner_margin(12.0).show(ui, |ui| self.draw(ui, &setter));
-                });
-            });
+        let Some(gui) = self.gui.clone() else { return };
+        resize_corner(ui);
+        self.draw(ui, gui.param_setter());
     }
 
     fn resized(&mut self, size: WindowSize) {
@@ -129,8 +334,8 @@ impl NiceEguiApp for Panel {
             reason = "the size of a window, in pixels"
         )]
         let logical = [size.logical.width.round() as u32, size.logical.height.round() as u32];
-        self.params.panel.set(logical);
-        self.params.panel.set_scale_factor(size.scale_factor);
+        self.instance.size().set(logical);
+        self.instance.size().set_scale_factor(size.scale_factor);
     }
 
     fn editor_closed(&mut self) {
@@ -138,35 +343,52 @@ impl NiceEguiApp for Panel {
     }
 }
 
-fn latency_text(latency: u32, sample_rate_hz: f64) -> String {
-    if sample_rate_hz > 0.0 {
-        let latency_ms = f64::from(latency) * 1000.0 / sample_rate_hz;
-        format!(
-            "Latency: {latency_ms:.1} ms ({latency} samples at {:.1} kHz)",
-            sample_rate_hz / 1000.0
-        )
-    } else {
-        "Latency: known when the host has activated the plugin".to_owned()
+/// Contents from left to right in a place of their own.
+fn row(ui: &mut Ui, place: Rect, contents: impl FnOnce(&mut Ui)) {
+    let mut ui = ui.new_child(UiBuilder::new().max_rect(place).layout(Layout::left_to_right(Align::Center)));
+    contents(&mut ui);
+}
+
+/// A corner that resizes the window, for hosts that draw none. `nice_plug_egui`'s `ResizableWindow` wraps a margin around all contents.
+fn resize_corner(ui: &mut Ui) {
+    let all = ui.max_rect();
+    let corner = Rect::from_min_max(all.max - vec2(14.0, 14.0), all.max);
+    let response = ui.interact(corner, egui::Id::unique("resize"), egui::Sense::drag());
+    if response.drag_started() {
+        ui.data_mut(|data| data.insert_temp(response.id, all.size()));
+    }
+    if let (Some(start), Some(delta)) = (
+        ui.data(|data| data.get_temp::<egui::Vec2>(response.id)),
+        response.total_drag_delta(),
+    ) {
+        let [width, height] = PanelSize::LEAST;
+        let size = (start + delta).max(vec2(width as f32, height as f32));
+        ui.send_viewport_cmd(egui::ViewportCommand::InnerSize(size));
+    }
+    if response.drag_stopped() {
+        ui.data_mut(|data| data.remove::<egui::Vec2>(response.id));
+    }
+    paint_resize_corner(ui, &response);
+    let _ = response.on_hover_cursor(egui::CursorIcon::ResizeNwSe);
+}
+
+/// What stage 1 removes; the ring is full at 30 dB.
+fn removed_activity(removed_db: f32) -> Activity {
+    Activity {
+        text: [format!("-{:.1} dB", removed_db.max(0.0)), "removed".to_owned()],
+        share: removed_db / 30.0,
     }
 }
 
-fn peak_meter(ui: &mut Ui, peak: f32) {
-    let level_db = 20.0 * peak.max(1e-6).log10();
-    let text = if peak > 0.0 {
-        format!("{level_db:.1} dB")
+/// The size of stage 2's change; the ring is empty at -60 dB and full at 0 dB.
+fn restored_activity(restored_db: f32) -> Activity {
+    let text = if restored_db > -90.0 {
+        format!("{restored_db:.0} dB")
     } else {
-        "silent".to_owned()
+        "nothing".to_owned()
     };
-    ui.add(ProgressBar::new(1.0 - (level_db / METER_FLOOR_DB).clamp(0.0, 1.0)).text(text));
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn latency_is_told_in_both_units() {
-        assert_eq!(latency_text(4320, 48_000.0), "Latency: 90.0 ms (4320 samples at 48.0 kHz)");
-        assert!(!latency_text(0, 0.0).contains("NaN"));
+    Activity {
+        text: [text, "restored".to_owned()],
+        share: (restored_db / 60.0 + 1.0).max(0.0),
     }
 }

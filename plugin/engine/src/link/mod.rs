@@ -20,6 +20,7 @@
 mod delay;
 mod hop;
 mod port;
+mod scope;
 mod status;
 mod wire;
 mod worker;
@@ -28,6 +29,7 @@ mod worker;
 mod tests;
 
 pub use port::{AudioPort, Settings};
+pub use scope::Moment;
 pub use status::{Status, WorkerState};
 pub use wire::Pace;
 pub use worker::Worker;

@@ -3,6 +3,7 @@
 use super::LinkConfig;
 use super::delay::{DelayLine, clean};
 use super::hop::Hop;
+use super::scope::{Moment, ScopeWriter};
 use super::status::{Status, WorkerState};
 use super::wire::{Fetched, Pace, Wire};
 use crate::output::{OutputSection, OutputSettings};
@@ -142,6 +143,8 @@ pub struct AudioPort {
     miss_fade: usize,
     input_peak: [f32; CHANNELS],
     output_peak: [f32; CHANNELS],
+    /// For the editor.
+    scope: ScopeWriter,
 }
 
 impl AudioPort {
@@ -150,6 +153,7 @@ impl AudioPort {
         let miss_fade = to_samples(MISS_FADE_S, &config).clamp(1, config.hop.max(1));
         let ramp = Ramp::new(u32::try_from(to_samples(RAMP_S, &config)).unwrap_or(u32::MAX));
         status.set_stream(config.sample_rate_hz, latency);
+        let scope = status.scope.connect(config.sample_rate_hz);
         let mut port = Self {
             config,
             latency: latency as u64,
@@ -170,6 +174,7 @@ impl AudioPort {
             miss_fade,
             input_peak: [0.0; CHANNELS],
             output_peak: [0.0; CHANNELS],
+            scope,
         };
         port.reset();
         port
@@ -254,6 +259,7 @@ impl AudioPort {
         for peak in self.input_peak.iter_mut().chain(&mut self.output_peak) {
             *peak = if *peak > 1e-6 { *peak * fall } else { 0.0 };
         }
+        self.scope.begin_block(&self.status.scope, length);
         let mut done = 0;
         while done < length {
             let offset = self.offset_in_hop();
@@ -268,6 +274,7 @@ impl AudioPort {
                 self.send();
             }
         }
+        self.scope.flush(&self.status.scope);
         self.status.set_peaks(self.input_peak, self.output_peak);
         self.status.set_output_section(&self.output);
         if let Some(wire) = &mut self.wire {
@@ -385,11 +392,19 @@ impl AudioPort {
             let dry = self.dry.read(position, self.latency);
             let wet = self.wet_at(position, offset, dry);
             let finished = self.output.process(wet, &lane.output);
+            let mut output = [0.0; CHANNELS];
             for channel in 0..channels {
                 let heard = lane.blend(dry[channel], wet[channel], finished[channel]);
                 self.output_peak[channel] = self.output_peak[channel].max(heard.abs());
                 audio[channel][first + i] = heard;
+                output[channel] = heard;
             }
+            let moment = Moment {
+                input: dry,
+                restored: wet,
+                output,
+            };
+            self.scope.write(&self.status.scope, moment);
         }
     }
 

@@ -1,5 +1,6 @@
 //! What the editor may know: written by the audio thread and the worker through atomics, read by anyone.
 
+use super::scope::{Moment, Scope};
 use atomic_float::{AtomicF32, AtomicF64};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
@@ -39,6 +40,7 @@ pub struct Status {
     compressor_db: AtomicF32,
     /// Never touched by the audio thread.
     reason: Mutex<String>,
+    pub(super) scope: Scope,
 }
 
 impl Default for Status {
@@ -58,6 +60,7 @@ impl Default for Status {
             hum_hz: AtomicF32::new(f32::NAN),
             compressor_db: AtomicF32::new(0.0),
             reason: Mutex::new(String::new()),
+            scope: Scope::default(),
         }
     }
 }
@@ -145,6 +148,12 @@ impl Status {
     #[must_use]
     pub fn compressor_db(&self) -> f32 {
         self.compressor_db.load(Relaxed)
+    }
+
+    /// Shows the samples that came since the last look, oldest first, and sees to it that the audio thread keeps them for half a second of audio from now
+    /// on. Returns how many didn't find room since the plugin was loaded. For one reader at a time; takes a lock: not for the audio thread.
+    pub fn look(&self, see: impl FnMut(&[Moment])) -> u64 {
+        self.scope.look(see)
     }
 
     pub(super) fn enter(&self, state: WorkerState, reason: &str) {

@@ -1,0 +1,47 @@
+"""Makes the manual's pictures of the panel: `python pictures.py Dualstep.clap RECORDING FOLDER`. `cargo xtask pictures` runs it."""
+
+import json
+import os
+import pathlib
+import sys
+import tempfile
+
+from pedalboard.io import AudioFile
+from window import RATE_HZ, Player, Screen, picture
+
+SECONDS = 13
+# Name, plugin, light, pixels per point.
+PICTURES = [
+    ("panel", "org.dualstep.studio", False, 1.0),
+    ("panel-light", "org.dualstep.studio", True, 1.0),
+    ("panel-live", "org.dualstep.live", False, 1.0),
+    ("panel-2x", "org.dualstep.studio", False, 2.0),
+    ("panel-light-2x", "org.dualstep.studio", True, 2.0),
+]
+
+
+def main(bundle, recording, folder):
+    with AudioFile(recording).resampled_to(RATE_HZ) as file:
+        audio = file.read(file.frames)
+    screen = Screen()
+    with tempfile.TemporaryDirectory() as data:
+        # The pictures don't show the user's own presets and settings.
+        os.environ["XDG_DATA_HOME"] = data
+        settings = pathlib.Path(data, "dualstep", "settings.json")
+        settings.parent.mkdir()
+        for name, plugin, light, scale in PICTURES:
+            settings.write_text(json.dumps({"light": light}))
+            player = Player(bundle, plugin, audio)
+            player.play()
+            player.open(scale)
+            player.wait(SECONDS)
+            path = pathlib.Path(folder, f"{name}.png")
+            # 192 colours: a spectrogram in full colour takes three times as much.
+            picture(*player.size()).quantize(192).save(path, optimize=True)
+            player.end()
+            print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
+    screen.close()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
