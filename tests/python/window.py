@@ -286,6 +286,7 @@ class Player:
                 getattr(self.x11, name).argtypes = [c.c_void_p, c.c_ulong]
             self.x11.XResizeWindow.argtypes = [c.c_void_p, c.c_ulong, c.c_uint, c.c_uint]
             self.x11.XFlush.argtypes = [c.c_void_p]
+            self.x11.XSync.argtypes = [c.c_void_p, c.c_int]
             self.display = self.x11.XOpenDisplay(None)
             assert self.display, "no X server at DISPLAY"
         assert self.gui.create(self.pointer, b"x11", False)
@@ -295,7 +296,8 @@ class Player:
         root = self.x11.XDefaultRootWindow(self.display)
         self.parent = self.x11.XCreateSimpleWindow(self.display, root, 0, 0, width, height, 0, 0, 0)
         self.x11.XMapWindow(self.display, self.parent)
-        self.x11.XFlush(self.display)
+        # The editor has a connection of its own: the server must know the window before the editor hears of it.
+        self.x11.XSync(self.display, 0)
         assert self.gui.set_parent(self.pointer, c.byref(WindowHandle(b"x11", self.parent)))
         assert self.gui.show(self.pointer)
 

@@ -375,7 +375,7 @@ fn resize_corner(ui: &mut Ui) {
 /// What stage 1 removes; the ring is full at 30 dB.
 fn removed_activity(removed_db: f32) -> Activity {
     Activity {
-        text: [format!("-{:.1} dB", removed_db.max(0.0)), "removed".to_owned()],
+        text: [format!("{:.1} dB", (0.0 - removed_db).min(0.0) + 0.0), "removed".to_owned()],
         share: removed_db / 30.0,
     }
 }
