@@ -17,7 +17,7 @@ mod running;
 mod state;
 
 pub use edition::{Edition, Live, Studio};
-pub use editor::{Instance, Panel, PanelEditor, PanelSize};
+pub use editor::{Instance, Panel, PanelEditor, PanelHandle, PanelSize};
 pub use params::DualstepParams;
 
 use dualstep_engine::link::{Pace, Status};

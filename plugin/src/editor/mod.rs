@@ -2,6 +2,7 @@
 
 mod analysis;
 mod control;
+mod handle;
 mod header;
 mod history;
 mod knob;
@@ -15,6 +16,7 @@ mod status_line;
 mod switch;
 mod theme;
 
+pub use handle::PanelHandle;
 pub use panel::{Instance, Panel};
 pub(crate) use settings::data_folder;
 pub use size::PanelSize;
@@ -23,7 +25,7 @@ use nice_plug::context::gui::GuiContext;
 use nice_plug::editor::dpi::{LogicalSize, NativeSize, Size};
 use nice_plug::editor::{HostMethods, SpawnedEditor};
 use nice_plug::prelude::{Editor, ParentWindowHandle, ResizeHint};
-use nice_plug_egui::{EguiEditorHandle, EguiEditorState, EguiNiceSettings, create_egui_editor};
+use nice_plug_egui::{EguiEditorState, EguiNiceSettings, create_egui_editor};
 use std::error::Error;
 use std::sync::Arc;
 
@@ -48,7 +50,7 @@ impl PanelEditor {
 }
 
 impl Editor for PanelEditor {
-    type Handle = EguiEditorHandle;
+    type Handle = PanelHandle;
 
     fn spawn(
         &self,
@@ -64,9 +66,13 @@ impl Editor for PanelEditor {
             .with_tile(self.instance.title())
             .with_resize_hint(self.resize_hint());
         let state = EguiEditorState::from_size(self.logical_size(), 1.0);
-        create_egui_editor(state, notifier, settings, panel)
+        let spawned = create_egui_editor(state, notifier, settings, panel)
             .ok_or("the editor's window can't be made")?
-            .spawn(parent, wait_for_parent, fallback_scale_factor, gui_context, host)
+            .spawn(parent, wait_for_parent, fallback_scale_factor, gui_context, host)?;
+        Ok(SpawnedEditor {
+            handle: PanelHandle::new(spawned.handle, Arc::clone(&self.instance)),
+            window: spawned.window,
+        })
     }
 
     fn size(&self) -> NativeSize<u32> {

@@ -21,6 +21,7 @@ use nice_plug_egui::baseview::{HandlerError, WindowSize};
 use nice_plug_egui::resizable_window::paint_resize_corner;
 use nice_plug_egui::{Frame, NiceEguiApp, RepaintNotifier};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -47,6 +48,8 @@ pub struct Instance {
     status: Arc<Status>,
     /// Folder of presets and settings.
     folder: Option<PathBuf>,
+    /// Whether the host has hidden the window.
+    hidden: AtomicBool,
     /// What windows hand on to the next one.
     memory: Mutex<Memory>,
 }
@@ -77,8 +80,14 @@ impl Instance {
             params,
             status,
             folder,
+            hidden: AtomicBool::new(false),
             memory: Mutex::default(),
         })
+    }
+
+    /// Tells the panel whether anybody can see it.
+    pub(super) fn set_hidden(&self, hidden: bool) {
+        self.hidden.store(hidden, Relaxed);
     }
 
     pub(super) fn title(&self) -> &'static str {
@@ -323,6 +332,10 @@ impl NiceEguiApp for Panel {
 
     fn ui(&mut self, ui: &mut Ui, _frame: &mut Frame) {
         let Some(gui) = self.gui.clone() else { return };
+        if self.instance.hidden.load(Relaxed) {
+            // Nothing is drawn, read or planned: the host asks for a picture when it shows the window again.
+            return;
+        }
         resize_corner(ui);
         self.draw(ui, gui.param_setter());
     }

@@ -1,0 +1,72 @@
+//! The host's hold on an open window.
+
+use super::panel::Instance;
+use nice_plug::editor::dpi::NativeSize;
+use nice_plug::prelude::{EditorHandle, ParentWindowHandle};
+use nice_plug_egui::EguiEditorHandle;
+use std::sync::Arc;
+
+/// `nice_plug_egui`'s handle, which also tells the panel whether it is hidden: a window goes on drawing when it is.
+pub struct PanelHandle {
+    inner: EguiEditorHandle,
+    instance: Arc<Instance>,
+}
+
+impl PanelHandle {
+    /// For a window that was just made.
+    pub(super) fn new(inner: EguiEditorHandle, instance: Arc<Instance>) -> Self {
+        instance.set_hidden(false);
+        Self { inner, instance }
+    }
+}
+
+impl EditorHandle for PanelHandle {
+    type Window = <EguiEditorHandle as EditorHandle>::Window;
+    type Error = <EguiEditorHandle as EditorHandle>::Error;
+
+    fn run_until_closed(window: Self::Window) -> Result<(), Self::Error> {
+        EguiEditorHandle::run_until_closed(window)
+    }
+
+    fn set_parent(&self, parent: ParentWindowHandle, window: &Self::Window) -> Result<(), Self::Error> {
+        self.inner.set_parent(parent, window)
+    }
+
+    fn show(&self, window: &Self::Window) -> Result<(), Self::Error> {
+        self.instance.set_hidden(false);
+        self.inner.show(window)
+    }
+
+    fn hide(&self, window: &Self::Window) -> Result<(), Self::Error> {
+        self.instance.set_hidden(true);
+        self.inner.hide(window)
+    }
+
+    fn set_size(&self, new_size: NativeSize<u32>, window: &Self::Window) -> Result<(), Self::Error> {
+        self.inner.set_size(new_size, window)
+    }
+
+    fn host_main_thread_callback(&self, window: &Self::Window) {
+        self.inner.host_main_thread_callback(window);
+    }
+
+    fn adjust_size(&self, new_size: NativeSize<u32>, window: &Self::Window) -> Option<NativeSize<u32>> {
+        self.inner.adjust_size(new_size, window)
+    }
+
+    fn set_fallback_scale_factor(&self, scale_factor: f64, window: &Self::Window) -> Result<(), Self::Error> {
+        self.inner.set_fallback_scale_factor(scale_factor, window)
+    }
+
+    fn state_changed(&self) {
+        self.inner.state_changed();
+    }
+
+    fn param_value_changed(&self, id: &str, normalized_value: f32) {
+        self.inner.param_value_changed(id, normalized_value);
+    }
+
+    fn param_modulation_changed(&self, id: &str, modulation_offset: f32) {
+        self.inner.param_modulation_changed(id, modulation_offset);
+    }
+}
