@@ -1,8 +1,9 @@
 //! The host's hold on an open window.
 
 use super::panel::Instance;
+use nice_plug::editor::EditorHandle;
 use nice_plug::editor::dpi::NativeSize;
-use nice_plug::prelude::{EditorHandle, ParentWindowHandle};
+use nice_plug::prelude::ParentWindowHandle;
 use nice_plug_egui::EguiEditorHandle;
 use std::sync::Arc;
 

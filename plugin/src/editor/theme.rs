@@ -49,7 +49,7 @@ const LIGHT: Palette = Palette {
     text: Color32::from_rgb(24, 28, 34),
     faint: Color32::from_rgb(84, 92, 104),
     stage1: Color32::from_rgb(0, 106, 166),
-    stage2: Color32::from_rgb(163, 96, 0),
+    stage2: Color32::from_rgb(150, 87, 0),
     neutral: Color32::from_rgb(74, 84, 98),
     warning: Color32::from_rgb(183, 60, 0),
 };
