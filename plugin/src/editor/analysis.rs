@@ -14,7 +14,7 @@ pub(super) const RANGE_HZ: [f32; 2] = [20.0, 20_000.0];
 /// Levels at the ends of the colour scale, in dBFS.
 pub(super) const RANGE_DB: [f32; 2] = [-90.0, -10.0];
 /// Columns per second of audio.
-pub(super) const COLUMNS_HZ: f64 = 60.0;
+pub(super) const COLUMNS_HZ: f32 = 60.0;
 /// Length of a spectrum's window in seconds, before rounding to a power of two: 2048 samples at 44.1 and 48 kHz.
 const WINDOW_S: f64 = 0.043;
 /// Time constant of the RMS meters, in seconds (IEC 60268-17's VU reaches its reading in as much).
@@ -256,7 +256,7 @@ impl Analysis {
     /// Takes the samples that came since the last call, and returns the columns they make, oldest first.
     pub(super) fn update(&mut self, status: &Status) -> Vec<Column> {
         let sample_rate_hz = status.sample_rate_hz();
-        if !(sample_rate_hz > 0.0) {
+        if sample_rate_hz <= 0.0 {
             return Vec::new();
         }
         let mut stream = match self.stream.take() {
@@ -289,7 +289,7 @@ impl Analysis {
                 stream.recent.push_back(*moment);
                 stream.until_column -= 1.0;
                 if stream.until_column <= 0.0 {
-                    stream.until_column += sample_rate_hz / COLUMNS_HZ;
+                    stream.until_column += sample_rate_hz / f64::from(COLUMNS_HZ);
                     if stream.recent.len() == size {
                         let channels = self.channels.max(1);
                         columns.push(Column {
@@ -339,19 +339,20 @@ mod tests {
     use super::*;
     use dualstep_engine::link::{AudioPort, Pace, Settings};
 
-    const RATE_HZ: f64 = 48_000.0;
+    const RATE_HZ: u16 = 48_000;
 
     /// What a panel sees of `seconds` of `signal` that pass through unrestored.
     fn watch(seconds: f32, signal: impl Fn(f32) -> [f32; 2]) -> (Analysis, Vec<Column>) {
         let status = Arc::new(Status::default());
-        let mut port = AudioPort::pass_through(RATE_HZ, 2, &status, "a test");
+        let mut port = AudioPort::pass_through(f64::from(RATE_HZ), 2, &status, "a test");
         let mut analysis = Analysis::default();
         let mut columns = analysis.update(&status);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "some seconds")]
         let blocks = (seconds * 100.0) as usize;
         for block in 0..blocks {
             let [mut left, mut right] = [0, 1].map(|channel| {
                 (0..480)
-                    .map(|i| signal((block * 480 + i) as f32 / RATE_HZ as f32)[channel])
+                    .map(|i| signal((block * 480 + i) as f32 / f32::from(RATE_HZ))[channel])
                     .collect::<Vec<f32>>()
             });
             port.process(&mut [&mut left, &mut right], &Settings::default(), Pace::RealTime);

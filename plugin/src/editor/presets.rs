@@ -22,8 +22,11 @@ pub(super) struct Preset {
     values: BTreeMap<String, String>,
 }
 
-/// What the plugin brings: name, what it is for, values that aren't the default.
-pub(super) const BUILT_IN: [(&str, &str, &[(&str, &str)]); 11] = [
+/// Name, what it is for, ids and texts of the values that aren't the default.
+type BuiltIn = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+
+/// What the plugin brings.
+pub(super) const BUILT_IN: [BuiltIn; 11] = [
     ("Standard", "Everything at its default.", &[]),
     (
         "78 rpm shellac",

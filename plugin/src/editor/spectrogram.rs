@@ -307,7 +307,7 @@ fn label(painter: &Painter, at: Pos2, align: Align2, text: &str) {
 fn paint_reading(painter: &Painter, plot: Rect, pointer: Pos2) {
     let painter = painter.with_clip_rect(plot);
     let hz = frequency_hz((plot.bottom() - pointer.y) / plot.height());
-    let seconds = (plot.right() - pointer.x) / plot.width() * COLUMNS as f32 / COLUMNS_HZ as f32;
+    let seconds = (plot.right() - pointer.x) / plot.width() * COLUMNS as f32 / COLUMNS_HZ;
     let frequency = if hz < 1000.0 {
         format!("{hz:.0} Hz")
     } else {
@@ -356,7 +356,7 @@ fn paint_frequencies(painter: &Painter, plot: Rect, palette: &Palette) {
 
 fn paint_times(painter: &Painter, plot: Rect, palette: &Palette) {
     let font = FontId::proportional(11.0);
-    let span_s = COLUMNS as f32 / COLUMNS_HZ as f32;
+    let span_s = COLUMNS as f32 / COLUMNS_HZ;
     for seconds in [2u8, 4, 6, 8, 10] {
         let x = plot.right() - f32::from(seconds) / span_s * plot.width();
         painter.line_segment(
