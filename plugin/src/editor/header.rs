@@ -169,9 +169,7 @@ impl PresetBar {
                 .on_hover_text("Write what is set now to a file, for others.")
                 .clicked()
             {
-                let home = directories::UserDirs::new()
-                    .map(|user| user.home_dir().to_owned())
-                    .unwrap_or_default();
+                let home = etcetera::home_dir().unwrap_or_default();
                 let path = home.join(format!("{}.json", chosen.unwrap_or("Dualstep preset")));
                 dialog = Some(Dialog::new(Action::Export, path.display().to_string()));
             }

@@ -2,6 +2,7 @@
 
 use super::presets::write_whole;
 use egui::Theme;
+use etcetera::BaseStrategy;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -44,7 +45,13 @@ impl Settings {
 
 /// Folder of the plugin's files in the system's folder for the user's data; none if the system names no such folder.
 pub(crate) fn data_folder() -> Option<PathBuf> {
-    directories::ProjectDirs::from("", "", "Dualstep").map(|folders| folders.data_dir().to_owned())
+    let name = if cfg!(any(windows, target_os = "macos")) {
+        "Dualstep"
+    } else {
+        "dualstep"
+    };
+    let folders = etcetera::base_strategy::choose_native_strategy().ok()?;
+    Some(folders.data_dir().join(name))
 }
 
 #[cfg(test)]
