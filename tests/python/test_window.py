@@ -60,7 +60,7 @@ def test_the_window_paints_at_every_scale(player):
         player.open(scale)
         player.wait(3)
         width, height = player.size()
-        assert abs(width - 940 * scale) <= 2 and abs(height - 640 * scale) <= 2, f"{width} x {height} at {scale}"
+        assert abs(width - 940 * scale) <= 2 and abs(height - 660 * scale) <= 2, f"{width} x {height} at {scale}"
         assert colours(width, height) > 500, f"nothing is painted at {scale}"
         player.close()
         # The next window has its own screen.
@@ -78,7 +78,7 @@ def test_the_window_keeps_its_size(player):
     assert player.size() == (1100, 700)
     player.open()
     player.wait(1)
-    assert player.resize(10, 10) == (820, 480), "the smallest size in which all can be used"
+    assert player.resize(10, 10) == (820, 540), "the smallest size in which all can be used"
     player.wait(0.5)
 
 
@@ -88,7 +88,7 @@ def test_a_hundred_windows_leak_nothing(player):
     for round_ in range(100):
         player.open()
         player.wait(0.08)
-        player.resize(850 + 30 * (round_ % 10), 490 + 20 * (round_ % 10))
+        player.resize(850 + 30 * (round_ % 10), 550 + 20 * (round_ % 10))
         player.wait(0.04)
         if round_ % 3 == 0:
             assert player.gui.hide(player.pointer)

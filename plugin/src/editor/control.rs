@@ -77,6 +77,10 @@ pub(super) fn controls(params: &DualstepParams) -> Vec<(&'static str, &dyn Contr
         ("removed", &params.removed),
         ("link", &params.link),
         ("bypass", &params.bypass),
+        ("low_cut", &params.low_cut),
+        ("hum", &params.hum),
+        ("tilt", &params.tilt),
+        ("comp", &params.comp),
     ]
 }
 
@@ -90,6 +94,9 @@ pub(super) fn control<'a>(params: &'a DualstepParams, id: &str) -> Option<&'a dy
 
 /// Parameters that say how one listens: presets and A/B leave them alone.
 pub(super) const LISTENING: [&str; 2] = ["removed", "bypass"];
+
+/// Parameters of the output section.
+pub(super) const OUTPUT_SECTION: [&str; 4] = ["low_cut", "hum", "tilt", "comp"];
 
 /// What a parameter does, in plain words.
 pub(super) fn hint(id: &str) -> &'static str {
@@ -105,6 +112,10 @@ pub(super) fn hint(id: &str) -> &'static str {
         "removed" => "Hear only what is taken away. If there is music in it, turn Noise reduction down.",
         "link" => "Both channels are restored alike, so that the stereo image stays where it is. Turn it off for two unrelated channels.",
         "bypass" => "Hear the recording as it was, still in time with the rest of the session.",
+        "low_cut" => "Takes away rumble below this frequency.",
+        "hum" => "Cuts mains hum and its harmonics: 50 Hz (most of the world), 60 Hz (the Americas), or found by listening.",
+        "tilt" => "Turns the sound around its middle: up is brighter, down is warmer.",
+        "comp" => "Gently evens out loud and quiet, and makes up for the level.",
         _ => "",
     }
 }

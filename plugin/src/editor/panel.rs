@@ -2,7 +2,7 @@
 
 use super::PanelSize;
 use super::analysis::Analysis;
-use super::control::{Desk, control};
+use super::control::{Control, Desk, OUTPUT_SECTION, control};
 use super::header::{PresetBar, compare};
 use super::history::History;
 use super::knob::{Activity, Knob};
@@ -14,7 +14,7 @@ use super::switch::switch;
 use super::theme::{self, Palette};
 use crate::DualstepParams;
 use dualstep_engine::link::{Status, WorkerState};
-use egui::{Align, Button, Color32, Context, Layout, Rect, Rgba, RichText, ScrollArea, Theme, Ui, UiBuilder, pos2, vec2};
+use egui::{Align, Button, Context, Layout, Rect, Rgba, RichText, ScrollArea, Theme, Ui, UiBuilder, pos2, vec2};
 use nice_plug::context::gui::GuiContext;
 use nice_plug::prelude::ParamSetter;
 use nice_plug_egui::baseview::{HandlerError, WindowSize};
@@ -38,6 +38,7 @@ const STATUS: f32 = 22.0;
 const METER: f32 = 44.0;
 const BIG: f32 = 50.0;
 const SMALL: f32 = 27.0;
+const TINY: f32 = 19.0;
 
 /// What belongs to one plugin instance, whether or not its window is open.
 pub struct Instance {
@@ -62,6 +63,8 @@ struct Memory {
     view: View,
     divider: Option<f32>,
     forgotten_dropouts: u64,
+    /// Whether the output section is unfolded.
+    output_open: bool,
 }
 
 impl Instance {
@@ -158,6 +161,7 @@ impl Panel {
             view,
             divider,
             forgotten_dropouts,
+            output_open,
         } = &mut *memory;
         let mut desk = Desk::new(setter, history);
         self.listen(ui.ctx());
@@ -169,10 +173,12 @@ impl Panel {
         let controls_height = Knob::height(BIG) + 12.0;
         let header = Rect::from_min_size(inner.min, vec2(inner.width(), HEADER));
         let status = Rect::from_min_max(pos2(inner.left(), inner.bottom() - STATUS), inner.max);
-        let controls = Rect::from_min_max(
-            pos2(inner.left(), status.top() - 4.0 - controls_height),
+        let strip_height = if *output_open { Knob::height(TINY) + 16.0 } else { 0.0 };
+        let strip = Rect::from_min_max(
+            pos2(inner.left(), status.top() - 4.0 - strip_height),
             pos2(inner.right(), status.top() - 4.0),
         );
+        let controls = Rect::from_min_max(pos2(inner.left(), strip.top() - controls_height), pos2(inner.right(), strip.top()));
         let picture = Rect::from_min_max(
             pos2(inner.left(), header.bottom() + 6.0),
             pos2(inner.right(), (controls.top() - 8.0).max(header.bottom() + 60.0)),
@@ -193,7 +199,11 @@ impl Panel {
         });
         self.picture(ui, &palette, picture, view, divider.get_or_insert(0.5));
         ui.painter().rect_filled(controls, 6.0, palette.group);
-        self.controls(ui, &palette, controls, &instance.params, &mut desk);
+        if *output_open {
+            ui.painter().rect_filled(strip.with_min_y(strip.top() + 4.0), 6.0, palette.group);
+            self.output_section(ui, &palette, strip, &instance.params, &mut desk);
+        }
+        self.controls(ui, &palette, controls, &instance.params, &mut desk, output_open);
         row(ui, status, |ui| {
             ScrollArea::horizontal().id_salt("status").show(ui, |ui| {
                 ui.horizontal(|ui| status_line(ui, &palette, &instance.status, &self.weights, forgotten_dropouts));
@@ -268,20 +278,51 @@ impl Panel {
         self.spectrogram.show(ui, palette, plot, *view, divider);
     }
 
-    fn controls(&self, ui: &mut Ui, palette: &Palette, place: Rect, params: &DualstepParams, desk: &mut Desk<'_>) {
+    /// Low-cut, hum notch, tilt and compressor.
+    fn output_section(&self, ui: &mut Ui, palette: &Palette, place: Rect, params: &DualstepParams, desk: &mut Desk<'_>) {
+        let place = place.with_min_y(place.top() + 4.0).shrink2(vec2(10.0, 4.0));
+        let mut ui = ui.new_child(UiBuilder::new().max_rect(place).layout(Layout::left_to_right(Align::Center)));
+        let unit = (place.width() - 3.0 * 6.0) / OUTPUT_SECTION.len() as f32;
+        for id in OUTPUT_SECTION {
+            let Some(control) = control(params, id) else { continue };
+            let knob = Knob {
+                id,
+                control,
+                radius: TINY,
+                height: Knob::height(TINY),
+                colour: palette.neutral,
+                activity: None,
+            };
+            knob.show(&mut ui, desk, palette, unit);
+        }
+    }
+
+    /// Stages, other knobs, switches and readings.
+    fn controls(&self, ui: &mut Ui, palette: &Palette, place: Rect, params: &DualstepParams, desk: &mut Desk<'_>, output_open: &mut bool) {
         let place = place.shrink2(vec2(10.0, 6.0));
         let mut ui = ui.new_child(UiBuilder::new().max_rect(place).layout(Layout::left_to_right(Align::Center)));
         // Two large knobs take as much as three small ones; the switches have their own column.
         let side = 190.0;
         let unit = (place.width() - side - 6.0 * 7.0) / 7.0;
-        for (id, colour, activity) in [
-            ("stage1", palette.stage1, removed_activity(self.amounts[0])),
-            ("stage2", palette.stage2, restored_activity(self.amounts[1])),
-        ] {
-            self.knob(&mut ui, desk, palette, params, id, BIG, unit * 1.5, colour, Some(activity));
-        }
-        for id in ["declick", "limit", "mix", "output"] {
-            self.knob(&mut ui, desk, palette, params, id, SMALL, unit, palette.neutral, None);
+        let knobs = [
+            ("stage1", BIG, 1.5, palette.stage1, Some(removed_activity(self.amounts[0]))),
+            ("stage2", BIG, 1.5, palette.stage2, Some(restored_activity(self.amounts[1]))),
+            ("declick", SMALL, 1.0, palette.neutral, None),
+            ("limit", SMALL, 1.0, palette.neutral, None),
+            ("mix", SMALL, 1.0, palette.neutral, None),
+            ("output", SMALL, 1.0, palette.neutral, None),
+        ];
+        for (id, radius, units, colour, activity) in knobs {
+            let Some(control) = control(params, id) else { continue };
+            let knob = Knob {
+                id,
+                control,
+                radius,
+                height: Knob::height(BIG),
+                colour,
+                activity,
+            };
+            knob.show(&mut ui, desk, palette, unit * units);
         }
         let (column, _) = ui.allocate_exact_size(vec2(side, place.height()), egui::Sense::hover());
         let mut ui = ui.new_child(UiBuilder::new().max_rect(column).layout(Layout::top_down(Align::Min)));
@@ -291,33 +332,28 @@ impl Panel {
                 switch(&mut ui, desk, id, known, colour, vec2(side - 8.0, 26.0));
             }
         }
-        ui.add_space(8.0);
-        readings(&mut ui, palette, &self.analysis);
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "a table's row")]
-    fn knob(
-        &self,
-        ui: &mut Ui,
-        desk: &mut Desk<'_>,
-        palette: &Palette,
-        params: &DualstepParams,
-        id: &'static str,
-        radius: f32,
-        width: f32,
-        colour: Color32,
-        activity: Option<Activity>,
-    ) {
-        let Some(control) = control(params, id) else { return };
-        let knob = Knob {
-            id,
-            control,
-            radius,
-            height: Knob::height(BIG),
-            colour,
-            activity,
+        let on = OUTPUT_SECTION
+            .iter()
+            .filter_map(|id| control(params, id))
+            .filter(|control| !is_default(*control))
+            .count();
+        let name = if on > 0 {
+            format!("Output section: {on} on")
+        } else {
+            "Output section".to_owned()
         };
-        knob.show(ui, desk, palette, width);
+        let fold = Button::selectable(*output_open, name)
+            .frame_when_inactive(true)
+            .min_size(vec2(side - 8.0, 26.0));
+        if ui
+            .add(fold)
+            .on_hover_text("Low-cut, hum notch, tilt and compressor for the restored signal. Off by default.")
+            .clicked()
+        {
+            *output_open = !*output_open;
+        }
+        ui.add_space(4.0);
+        readings(&mut ui, palette, &self.analysis);
     }
 }
 
@@ -383,6 +419,10 @@ fn resize_corner(ui: &mut Ui) {
     }
     paint_resize_corner(ui, &response);
     let _ = response.on_hover_cursor(egui::CursorIcon::ResizeNwSe);
+}
+
+fn is_default(control: &dyn Control) -> bool {
+    control.value() == control.default()
 }
 
 /// What stage 1 removes; the ring is full at 30 dB.

@@ -31,17 +31,23 @@ pub(super) const BUILT_IN: [BuiltIn; 11] = [
     (
         "78 rpm shellac",
         "Heavy crackle and hiss. A bed of noise stays, so that the music doesn't sound cut out.",
-        &[("declick", "70 %"), ("limit", "24 dB")],
+        &[("declick", "70 %"), ("limit", "24 dB"), ("low_cut", "40 Hz")],
     ),
     (
         "Wax cylinder",
         "Thumps and dense noise louder than some of the music.",
-        &[("declick", "85 %"), ("limit", "30 dB")],
+        &[("declick", "85 %"), ("limit", "30 dB"), ("low_cut", "80 Hz")],
     ),
     (
         "LP crackle",
         "Ticks and light crackle on vinyl; room and reverb stay.",
-        &[("declick", "60 %"), ("stage1", "60 %"), ("stage2", "50 %"), ("limit", "12 dB")],
+        &[
+            ("declick", "60 %"),
+            ("stage1", "60 %"),
+            ("stage2", "50 %"),
+            ("limit", "12 dB"),
+            ("low_cut", "20 Hz"),
+        ],
     ),
     (
         "Clicks only",
@@ -53,16 +59,26 @@ pub(super) const BUILT_IN: [BuiltIn; 11] = [
         "Steady hiss under music. No clicks on tape, so click repair is off.",
         &[("declick", "0 %"), ("stage1", "80 %"), ("limit", "15 dB")],
     ),
-    ("Hum", "Mains hum and its harmonics.", &[("declick", "0 %"), ("limit", "40 dB")]),
+    (
+        "Hum",
+        "Mains hum and its harmonics: the hum notch listens for the frequency, noise reduction helps.",
+        &[("declick", "0 %"), ("stage1", "60 %"), ("limit", "20 dB"), ("hum", "auto")],
+    ),
     (
         "Noisy speech",
         "As much noise out as there is; words first.",
-        &[("declick", "30 %")],
+        &[("declick", "30 %"), ("low_cut", "80 Hz"), ("comp", "20 %")],
     ),
     (
         "Live voice",
         "Monitoring while you speak or sing: no click repair that could mistake consonants, a little room left.",
-        &[("declick", "0 %"), ("stage1", "85 %"), ("stage2", "50 %"), ("limit", "18 dB")],
+        &[
+            ("declick", "0 %"),
+            ("stage1", "85 %"),
+            ("stage2", "50 %"),
+            ("limit", "18 dB"),
+            ("low_cut", "80 Hz"),
+        ],
     ),
     (
         "Music with drums",

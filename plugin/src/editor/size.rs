@@ -24,9 +24,9 @@ impl Default for PanelSize {
 
 impl PanelSize {
     /// Size of a new instance's window.
-    pub const USUAL: [u32; 2] = [940, 640];
+    pub const USUAL: [u32; 2] = [940, 660];
     /// Smallest window in which the panel can be used.
-    pub const LEAST: [u32; 2] = [820, 480];
+    pub const LEAST: [u32; 2] = [820, 540];
     /// Largest window a session may ask for.
     pub const MOST: [u32; 2] = [4096, 4096];
 
