@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`bundle`] | `bundle`: builds the `.clap` and `.vst3` |
 //! | [`install`] | `install`, `uninstall`: the user's plugin folders |
+//! | [`dist`] | `dist`: zip files for users, with licences, manual and checksums |
 //! | [`render`] | `render`: recordings through the built plugin |
 //! | [`demo`] | `demo`: the bundled recording before and after, with figures |
 //! | [`pictures`] | `pictures`: the manual's pictures of the panel |
@@ -19,6 +20,7 @@ pub mod automation;
 pub mod bench;
 pub mod bundle;
 pub mod demo;
+pub mod dist;
 pub mod host;
 pub mod install;
 pub mod metrics;

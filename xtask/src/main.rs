@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{bench, bundle, demo, install, pictures, render, test};
+use xtask::{bench, bundle, demo, dist, install, pictures, render, test};
 
 /// Build, render, test and measure Dualstep.
 #[derive(Debug, Parser)]
@@ -24,6 +24,7 @@ enum Command {
     Install,
     /// Removes what `install` copied
     Uninstall,
+    Dist(dist::Args),
     Bench(bench::Args),
     /// Checks the Rust networks against the vectors that the training code wrote
     Golden,
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         Command::Bundle(args) => bundle::run(&args),
         Command::Install => install::install(),
         Command::Uninstall => install::uninstall(),
+        Command::Dist(args) => dist::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Golden => bench::golden(),
     };

@@ -5,7 +5,7 @@ mod write;
 
 pub use read::{ReadError, Reader};
 pub(crate) use write::temporary_file;
-pub use write::{Encoding, WriteError, Writer};
+pub use write::{Encoding, WriteError, Writer, clean_up_when_interrupted};
 
 /// File name endings that are read.
 pub const READABLE: [&str; 9] = ["wav", "wave", "aif", "aiff", "aifc", "flac", "mp3", "ogg", "oga"];

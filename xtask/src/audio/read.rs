@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use symphonia::core::codecs::audio::well_known::CODEC_ID_MP3;
+use symphonia::core::codecs::audio::well_known::{CODEC_ID_MP3, CODEC_ID_OPUS};
 use symphonia::core::codecs::audio::{AudioDecoder, AudioDecoderOptions};
 use symphonia::core::errors::Error;
 use symphonia::core::formats::probe::Hint;
@@ -36,6 +36,14 @@ pub enum ReadError {
     /// No known audio format.
     #[error("not an audio file of a known format (WAV, AIFF, FLAC, MP3 or OGG Vorbis)")]
     NotAudio,
+    /// A format that is known but not read.
+    #[error("it is {name}, which isn't read; convert it first, for instance with `ffmpeg -i {path} recording.flac`")]
+    Foreign {
+        /// What the format is called.
+        name: &'static str,
+        /// The file.
+        path: String,
+    },
     /// A known container with a codec that isn't read.
     #[error("its audio is in a form that isn't supported: {0}")]
     Unsupported(&'static str),
@@ -106,6 +114,13 @@ impl Reader {
         if metadata.len() == 0 {
             return Err(ReadError::Empty);
         }
+        let foreign = |name| ReadError::Foreign {
+            name,
+            path: path.display().to_string(),
+        };
+        if let Some(name) = foreign_format(&mut file).map_err(ReadError::Open)? {
+            return Err(foreign(name));
+        }
         if !ogg_is_whole(&mut file, metadata.len()).map_err(ReadError::Open)? {
             return Err(ReadError::EndMissing);
         }
@@ -127,7 +142,10 @@ impl Reader {
         let parameters = track.codec_params.as_ref().and_then(|c| c.audio()).ok_or(ReadError::NotAudio)?;
         let decoder = symphonia::default::get_codecs()
             .make_audio_decoder(parameters, &AudioDecoderOptions::default())
-            .map_err(|_| ReadError::Unsupported("no decoder for this codec"))?;
+            .map_err(|_| match parameters.codec {
+                CODEC_ID_OPUS => foreign("Opus"),
+                _ => ReadError::Unsupported("no decoder for this codec"),
+            })?;
         let mut reader = Self {
             track: track.id,
             sample_rate_hz: parameters.sample_rate.unwrap_or(0),
@@ -285,6 +303,20 @@ fn contain<T>(seconds: f64, work: impl FnOnce() -> Result<T, ReadError>) -> Resu
     })
 }
 
+/// The name of a format that no reader here knows, by its first bytes. Leaves the file at its start.
+fn foreign_format(file: &mut File) -> std::io::Result<Option<&'static str>> {
+    let mut start = Vec::new();
+    file.by_ref().take(16).read_to_end(&mut start)?;
+    file.rewind()?;
+    // Sony's Wave64 starts with the GUID 66666972-912E-11CF-A5D6-28DB04C10000.
+    const WAVE64: [u8; 16] = *b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00";
+    Ok(match start.get(..4) {
+        Some(b"RF64" | b"BW64") => Some("RF64, the WAV of more than 4 GiB"),
+        _ if start == WAVE64 => Some("Wave64"),
+        _ => None,
+    })
+}
+
 /// Whether a file is no Ogg file, or one whose last page is there in full and marked as the last (RFC 3533, section 6). An Ogg file declares
 /// its length nowhere else. Leaves the file at its start.
 fn ogg_is_whole(file: &mut File, length: u64) -> std::io::Result<bool> {
@@ -354,6 +386,9 @@ mod tests {
         let mut page = vec![0; 27];
         page[..4].copy_from_slice(b"OggS");
         std::fs::write(at("cut.ogg"), page)?;
+        std::fs::write(at("long.wav"), b"RF64\xff\xff\xff\xffWAVEds64\x1c\0\0\0")?;
+        std::fs::write(at("long.w64"), b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\0\0\0\0\0\0")?;
+        std::fs::write(at("voice.opus"), opus())?;
         assert_eq!(message(&at("whole.wav")), "fine");
         assert_eq!(message(&at("whole.flac")), "fine");
         assert!(message(&at("cut.wav")).contains("promises 20000 samples per channel, it holds"));
@@ -361,10 +396,45 @@ mod tests {
         assert!(message(&at("cut.ogg")).contains("page that ends"));
         assert_eq!(message(&at("empty.wav")), "it holds no samples");
         assert_eq!(message(&at("nothing.flac")), "it holds no samples");
+        for (name, format) in [("long.wav", "RF64"), ("long.w64", "Wave64"), ("voice.opus", "Opus")] {
+            let said = message(&at(name));
+            assert!(
+                said.contains(format) && said.contains("ffmpeg -i ") && said.contains(name),
+                "{name}: {said}"
+            );
+        }
         assert!(message(&at("text.wav")).contains("not an audio file"));
         assert!(message(&at("none.wav")).contains("can't open it"));
         assert!(message(folder.path()).contains("not an audio file"));
         Ok(())
+    }
+
+    /// The pages of an empty Ogg Opus file (RFC 7845, section 5): identification, comments, one packet of silence.
+    fn opus() -> Vec<u8> {
+        let packets: [&[u8]; 3] = [
+            b"OpusHead\x01\x01\0\0\x80\xbb\0\0\0\0\0",
+            b"OpusTags\x04\0\0\0test\0\0\0\0",
+            b"\xf8\xff\xfe",
+        ];
+        let mut file = Vec::new();
+        for (number, packet) in packets.into_iter().enumerate() {
+            let number = u8::try_from(number).expect("three pages");
+            let mut page = b"OggS\0".to_vec();
+            page.push([2, 0, 4][usize::from(number)]);
+            page.extend(u64::to_le_bytes(if number == 2 { 960 } else { 0 }));
+            page.extend([7, 0, 0, 0, number, 0, 0, 0, 0, 0, 0, 0, 1]);
+            page.push(u8::try_from(packet.len()).expect("a short packet"));
+            page.extend(packet);
+            // RFC 3533, section 6: polynomial 0x04c11db7, nothing reflected.
+            let crc = page.iter().fold(0u32, |crc, byte| {
+                (0..8).fold(crc ^ (u32::from(*byte) << 24), |crc, _| {
+                    (crc << 1) ^ if crc >> 31 == 1 { 0x04c1_1db7 } else { 0 }
+                })
+            });
+            page[22..26].copy_from_slice(&crc.to_le_bytes());
+            file.extend(page);
+        }
+        file
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::{Mutex, PoisonError};
 
 use flac_codec::encode::{FlacSampleWriter, Options};
 use hound::{SampleFormat, WavSpec, WavWriter};
@@ -15,6 +16,8 @@ use super::Planar;
 
 /// Bits per sample of FLAC files.
 const FLAC_BITS: u32 = 24;
+/// Exit status after an interrupt: 128 and the number of SIGINT, as shells say it.
+const INTERRUPTED: i32 = 130;
 /// The largest data chunk a WAV file is given: its lengths are 32 bits wide, and the header needs some.
 const WAV_MAX_BYTES: u64 = u32::MAX as u64 - 4096;
 
@@ -236,6 +239,25 @@ impl Writer {
     }
 }
 
+/// Every temporary name that was given out. Those that became files under their own name are gone by then, so that nothing needs to be taken off.
+static TEMPORARY: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+/// From now on an interrupt (Ctrl-C, and where there are others SIGTERM and SIGHUP) removes the files that are not whole yet before the program ends.
+///
+/// # Errors
+/// If the system refuses, or this was called before.
+pub fn clean_up_when_interrupted() -> Result<(), ctrlc::Error> {
+    ctrlc::set_handler(|| {
+        // The lock is kept: no file is begun any more.
+        let names = TEMPORARY.lock().unwrap_or_else(PoisonError::into_inner);
+        for name in names.iter() {
+            // Most aren't there any more.
+            let _ = std::fs::remove_file(name);
+        }
+        std::process::exit(INTERRUPTED);
+    })
+}
+
 /// A temporary file in `folder` with the permissions of an ordinary one.
 pub(crate) fn temporary_file(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
     let mut builder = tempfile::Builder::new();
@@ -245,11 +267,14 @@ pub(crate) fn temporary_file(folder: &Path) -> io::Result<tempfile::NamedTempFil
         use std::os::unix::fs::PermissionsExt;
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
-    builder.tempfile_in(folder).map_err(|error| {
+    let mut names = TEMPORARY.lock().unwrap_or_else(PoisonError::into_inner);
+    let file = builder.tempfile_in(folder).map_err(|error| {
         // The library adds the temporary name, which says nothing to a user.
         let inner = error.get_ref().and_then(|e| e.source()).and_then(|e| e.downcast_ref::<io::Error>());
         inner.and_then(io::Error::raw_os_error).map_or(error, io::Error::from_raw_os_error)
-    })
+    })?;
+    names.push(file.path().to_owned());
+    Ok(file)
 }
 
 enum Ending {

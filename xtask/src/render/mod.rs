@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 pub use file::{Job, Outcome, Settings, render};
 pub use plan::{Format, Item, plan};
 
-use crate::audio::Encoding;
+use crate::audio::{self, Encoding};
 use crate::automation;
 use crate::bundle;
 use crate::host::Bundle;
@@ -103,6 +103,7 @@ pub fn run(args: &Args) -> Result<()> {
         None => bundle::find_or_build()?,
     };
     let plugin = Bundle::load(&path)?;
+    audio::clean_up_when_interrupted().context("can't prepare for Ctrl-C")?;
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let failed = render_all(&plugin, &settings, &items, args.jobs.unwrap_or(cores));
     if failed > 0 {
