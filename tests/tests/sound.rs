@@ -61,14 +61,14 @@ fn check_gain(id: &str, least_db: f64) {
     }
 }
 
-// The bars guard what the shipped weights reach; raise them with the weights. The aim is 5 dB for both.
+// The aim is 5 dB for both. Studio reaches 5.7; live 4.7, so its bar is lower: raise it with the weights.
 
 #[test]
 fn studio_brings_the_demo_closer_to_the_clean_recording() {
-    check_gain(STUDIO, 3.0);
+    check_gain(STUDIO, 5.0);
 }
 
 #[test]
 fn live_brings_the_demo_closer_to_the_clean_recording() {
-    check_gain(LIVE, 1.5);
+    check_gain(LIVE, 4.0);
 }
