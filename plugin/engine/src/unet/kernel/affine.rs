@@ -13,7 +13,7 @@ pub(super) const MAX_SOURCES: usize = 4;
 pub(crate) enum Activation {
     /// Nothing.
     None,
-    /// Leaky ReLU of slope [`super::SLOPE`].
+    /// Leaky ReLU of slope [`crate::unet::SLOPE`].
     Leaky,
 }
 
