@@ -10,13 +10,11 @@ from pedalboard.io import AudioFile
 from window import RATE_HZ, Player, Screen, picture
 
 SECONDS = 13
-# Name, plugin, light, pixels per point.
+# Name, plugin, light, pixels per point. At two pixels per point a picture has 0.5 MB: those are for looking, not for keeping.
 PICTURES = [
     ("panel", "org.dualstep.studio", False, 1.0),
     ("panel-light", "org.dualstep.studio", True, 1.0),
     ("panel-live", "org.dualstep.live", False, 1.0),
-    ("panel-2x", "org.dualstep.studio", False, 2.0),
-    ("panel-light-2x", "org.dualstep.studio", True, 2.0),
 ]
 
 
@@ -36,8 +34,8 @@ def main(bundle, recording, folder):
             player.open(scale)
             player.wait(SECONDS)
             path = pathlib.Path(folder, f"{name}.png")
-            # 192 colours: a spectrogram in full colour takes three times as much.
-            picture(*player.size()).quantize(192).save(path, optimize=True)
+            # 255 colours: a spectrogram in full colour takes three times as much.
+            picture(*player.size()).quantize(255).save(path, optimize=True)
             player.end()
             print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
     screen.close()
