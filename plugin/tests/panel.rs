@@ -62,11 +62,11 @@ impl GuiContextInner for Host {
     }
 
     fn get_state(&self) -> PluginState {
-        unimplemented!("the panel doesn't ask for the state")
+        unreachable!("the panel doesn't ask for the state")
     }
 
     fn set_state(&self, _state: PluginState) {
-        unimplemented!("the panel doesn't set the state")
+        unreachable!("the panel doesn't set the state")
     }
 
     fn request_restart(&self) {}
