@@ -88,7 +88,7 @@ def initialise(net: Dualstep, weights: Path, calibrate_with: Tensor) -> float:
 
 
 def _check_widths(spec: Spec, fields: dict[str, object]) -> None:
-    for key in ("bins", "segments", "widths", "squeeze", "taps"):
+    for key in ("bins", "segments", "widths", "squeeze", "taps", "balance"):
         have = _tupled(fields[key])
         if have != getattr(spec, key):
             raise ConfigError(f"the weights have {key} {have}, {spec.name} asks for {getattr(spec, key)}")

@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-FORMAT = 2
+FORMAT = 3
 """Version of the weights file's layout; the engine refuses any other."""
 
 UNIT_S = 1.0 / 300.0
@@ -21,6 +21,9 @@ LEVEL_FALL_S = 2.0
 FLOOR_S = 3.0
 """Time constant of the noise floor."""
 
+BALANCE_S = 4.0
+"""Time constant of the long-term spectra that stage 2's balance looks at."""
+
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
 
@@ -28,7 +31,7 @@ class ConfigError(ValueError):
     """A config or a weights file says something that can't be."""
 
 
-COEFFICIENTS = ("level_rise", "level_fall", "floor_keep")
+COEFFICIENTS = ("level_rise", "level_fall", "floor_keep", "balance_keep")
 """Properties of a `Spec` that a weights file states, so that the engine needs no time constants."""
 
 
@@ -55,6 +58,8 @@ class Spec:
     """Channels per band that enter the recurrent layer."""
     taps: int
     """Complex taps of stage 2: this frame of stage 1's output and the ones before it."""
+    balance: int
+    """Hidden width of stage 2's balance."""
     level_floor: float = 0.01
 
     def __post_init__(self) -> None:
@@ -89,6 +94,11 @@ class Spec:
     def floor_keep(self) -> float:
         """What a hop leaves of the noise floor's past."""
         return math.exp(-self.hop_s / FLOOR_S)
+
+    @property
+    def balance_keep(self) -> float:
+        """What a hop leaves of the long-term spectra's past."""
+        return math.exp(-self.hop_s / BALANCE_S)
 
     def hop(self, sample_rate: int) -> int:
         """Samples per hop."""

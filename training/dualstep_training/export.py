@@ -64,11 +64,8 @@ def fold_stage(stage: Stage) -> dict[str, Tensor]:
 def fold_network(net: Dualstep) -> dict[str, Tensor]:
     """All tensors of a weights file."""
     with torch.no_grad():
-        return {
-            f"{name}.{key}": value.detach().float().contiguous().clone()
-            for name, stage in (("stage1", net.stage1), ("stage2", net.stage2))
-            for key, value in fold_stage(stage).items()
-        }
+        parts = (("stage1", fold_stage(net.stage1)), ("stage2", fold_stage(net.stage2)), ("balance", net.balance.state_dict()))
+        return {f"{name}.{key}": value.detach().float().contiguous().clone() for name, part in parts for key, value in part.items()}
 
 
 def folded_network(spec: Spec, tensors: dict[str, Tensor]) -> Dualstep:
@@ -186,6 +183,9 @@ def randomise(net: Dualstep, seed: int = 0) -> Dualstep:
             for head in stage.head:
                 head.weight.copy_(size * noise(head.weight))
                 head.bias.add_(0.1 * noise(head.bias))
+        for layer in net.balance:
+            layer.weight.copy_(noise(layer.weight) / layer.in_features**0.5)
+            layer.bias.copy_(0.1 * noise(layer.bias))
         # Statistics near the real ones, or the signal would die away over so many layers.
         for norm in norms:
             norm.momentum = 1.0

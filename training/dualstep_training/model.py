@@ -8,6 +8,7 @@ one contiguous read. Spectra are `[batch, frame, bin, 2]` (real, imaginary), lev
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,8 +69,25 @@ def running_level(spectrum: Tensor, spec: Spec) -> Tensor:
     return torch.from_numpy(np.maximum(out, spec.level_floor).astype(steps.dtype)).to(spectrum.device)
 
 
-FLOOR_BLOCK = 512
-"""Frames that `noise_floor` takes at once."""
+SUM_BLOCK = 512
+"""Frames that `decaying_sum` takes at once."""
+
+SILENT_LEVEL = 0.004
+"""Mean compressed magnitude of a frame below which it is digital silence, and no noise: all bins at -160 dBFS."""
+
+
+def decaying_sum(x: Tensor, keep: float) -> Tensor:
+    """`s_k = keep s_(k-1) + x_k` over the second axis: `[batch, frame, ...]` -> the same. As matrix products."""
+    age = torch.arange(min(x.shape[1], SUM_BLOCK), dtype=x.dtype, device=x.device)
+    decay = torch.tril(keep ** (age[:, None] - age[None, :]).clamp_min(0.0))
+    sums, carried = [], torch.zeros_like(x[:, :1])
+    for block in x.split(SUM_BLOCK, dim=1):
+        n = block.shape[1]
+        faded = keep ** (age[:n] + 1)
+        now = torch.einsum("jk,bk...->bj...", decay[:n, :n], block)
+        sums.append(now + faded.view(-1, *[1] * (x.dim() - 2)) * carried)
+        carried = sums[-1][:, -1:]
+    return torch.cat(sums, 1)
 
 
 def noise_floor(spectrum: Tensor, spec: Spec) -> Tensor:
@@ -78,20 +96,14 @@ def noise_floor(spectrum: Tensor, spec: Spec) -> Tensor:
     A power mean of the compressed magnitudes, with exponent -2 and weights that decay into the past, per bin: it stays
     near the quietest that was heard lately, which is what noise leaves between notes and words. A mean of logarithms or
     a tracked minimum would do as well; this one is a linear recursion, so that training computes it as a matrix product.
+    Frames of digital silence don't count: one of them would outweigh minutes of noise.
     """
     with torch.no_grad(), torch.autocast(spectrum.device.type, enabled=False):
-        inverse = compressed_magnitude(spectrum).pow(-2.0)
-        frames = inverse.shape[1]
-        age = torch.arange(min(frames, FLOOR_BLOCK), dtype=inverse.dtype, device=inverse.device)
-        decay = torch.tril(spec.floor_keep ** (age[:, None] - age[None, :]).clamp_min(0.0))
-        sums, carried = [], torch.zeros_like(inverse[:, :1])
-        for block in inverse.split(FLOOR_BLOCK, dim=1):
-            n = block.shape[1]
-            sums.append(decay[:n, :n] @ block + spec.floor_keep ** (age[:n, None] + 1) * carried)
-            carried = sums[-1][:, -1:]
-        count = torch.arange(1, frames + 1, dtype=inverse.dtype, device=inverse.device)
-        weight = (1.0 - spec.floor_keep**count) / (1.0 - spec.floor_keep)
-        return torch.rsqrt(torch.cat(sums, 1) / weight[:, None])
+        magnitude = compressed_magnitude(spectrum)
+        heard = (magnitude.mean(-1) >= SILENT_LEVEL).to(magnitude.dtype)
+        sums = decaying_sum(heard.unsqueeze(-1) * magnitude.pow(-2.0), spec.floor_keep)
+        weight = decaying_sum(heard, spec.floor_keep).unsqueeze(-1)
+        return torch.where(weight > 0, torch.sqrt(weight / sums.clamp_min(1e-30)), magnitude)
 
 
 def features(spectrum: Tensor, level: Tensor) -> Tensor:
@@ -243,6 +255,64 @@ def _widen(x: Tensor, conv: nn.ConvTranspose2d) -> Tensor:
     return wide.reshape(batch, frames, 2 * bands, cout).permute(0, 3, 1, 2)
 
 
+BALANCE_LIMIT = math.log(10.0 ** (24.0 / 20.0))
+"""Most that the balance raises or lowers a band: 24 dB, as a natural logarithm."""
+
+BALANCE_FLOOR = 1e-4
+"""Long-term power of a band, relative to the mean, that counts as none: -67 dB before compression."""
+
+
+class Balance(nn.ModuleList):
+    """Stage 2's slow part: an equaliser that follows what the recording has sounded like lately.
+
+    Wear that dulls or narrows the band does the same to every frame, so seconds tell what one frame can't: how loud each
+    band has been (with frames weighted by how loud they are, so that pauses say nothing), before and after stage 1.
+    Three dense layers make a gain per band of that. Trained by `balance.py`, apart from the U-Nets.
+    """
+
+    def __init__(self, spec: Spec) -> None:
+        hidden, bands = spec.balance, spec.bands
+        super().__init__((nn.Linear(2 * bands + 1, hidden), nn.Linear(hidden, hidden), nn.Linear(hidden, bands)))
+        self.keep = spec.balance_keep
+        sizes = torch.tensor([stride for count, stride in spec.segments for _ in range(count)])
+        self.register_buffer("sizes", sizes, persistent=False)
+        nn.init.zeros_(self[2].weight)
+        nn.init.zeros_(self[2].bias)
+
+    def banded(self, x: Tensor) -> Tensor:
+        """Sums over the bins of each band: `[..., bin]` -> `[..., band]`."""
+        out = x.new_zeros((*x.shape[:-1], len(self.sizes)))
+        bands = torch.repeat_interleave(torch.arange(len(self.sizes), device=x.device), self.sizes)
+        return out.index_add_(-1, bands, x)
+
+    def heard(self, spectrum: Tensor) -> Tensor:
+        """Long-term power of each band, compressed: `[batch, frame, bins, 2]` -> `[batch, frame, band]`."""
+        return decaying_sum(self.banded(compressed_magnitude(spectrum).square()), self.keep)
+
+    def seen(self, dry: Tensor, stage1: Tensor, age: Tensor) -> Tensor:
+        """What the layers see of long-term powers `[..., band]` that are `age [..., 1]` old: 1 after many seconds, 0 before the first."""
+        def shape(power: Tensor) -> Tensor:
+            power = power / self.sizes
+            return 0.5 * torch.log(power / power.mean(-1, keepdim=True).clamp_min(1e-12) + BALANCE_FLOOR)
+
+        after = shape(stage1)
+        return torch.cat((after, shape(dry) - after, age), -1)
+
+    def gains(self, seen: Tensor) -> Tensor:
+        """Gain per band, `[..., band]`."""
+        for layer in (self[0], self[1]):
+            seen = functional.leaky_relu(layer(seen), SLOPE)
+        return torch.exp(BALANCE_LIMIT * torch.tanh(self[2](seen) / BALANCE_LIMIT))
+
+    def forward(self, dry: Tensor, stage1: Tensor) -> Tensor:
+        """Spectra `[batch, frame, bins, 2]` before and after stage 1 -> gain `[batch, frame, bin]`, no gradient."""
+        with torch.no_grad(), torch.autocast(dry.device.type, enabled=False):
+            frames = torch.arange(1, dry.shape[1] + 1, dtype=dry.dtype, device=dry.device)
+            age = (1.0 - self.keep**frames)[None, :, None].expand(len(dry), -1, 1)
+            gains = self.gains(self.seen(self.heard(dry), self.heard(stage1), age))
+            return torch.repeat_interleave(gains, self.sizes, -1)
+
+
 @dataclass
 class Restored:
     """What the network says, row `k` being about frame `k - L` of its input."""
@@ -272,7 +342,7 @@ STAGE2_INPUTS = 6
 
 
 class Dualstep(nn.Module):
-    """Stage 1 (gain) and stage 2 (multi-frame complex filter and an additive term)."""
+    """Stage 1 (gain) and stage 2 (multi-frame complex filter, an additive term, and the balance behind them)."""
 
     def __init__(self, spec: Spec, folded: bool = False) -> None:
         super().__init__()
@@ -281,6 +351,7 @@ class Dualstep(nn.Module):
         """Whether the stages compute in bfloat16 where that is safe: for training on a GPU."""
         self.stage1 = self.make_stage(STAGE1_INPUTS, 1, folded)
         self.stage2 = self.make_stage(STAGE2_INPUTS, 2 * spec.taps + 2, folded)
+        self.balance = Balance(spec).requires_grad_(False)
         with torch.no_grad():
             for head in self.stage1.head:
                 head.weight.mul_(0.1)
@@ -320,7 +391,8 @@ class Dualstep(nn.Module):
         with torch.no_grad():
             seen = features(here, level)
         out = self._run(self.stage2, torch.cat((seen, seen1), 1))
-        return Restored(gain, stage1, compressed1, self._second(out, stage1, level), level)
+        compressed2 = self._second(out, stage1, level) * power(self.balance(here, stage1), 0.3).unsqueeze(-1)
+        return Restored(gain, stage1, compressed1, compressed2, level)
 
     def _run(self, stage: Stage, seen: Tensor) -> Tensor:
         # Spectra span too many decades for half precision; what the stages see and say does not.
@@ -340,7 +412,7 @@ class Dualstep(nn.Module):
 
 
 def costs(spec: Spec) -> dict[str, tuple[int, int]]:
-    """Parameters (folded, as exported) and multiply-adds per frame, of each stage."""
+    """Parameters (folded, as exported) and multiply-adds per frame, of each stage and of the balance."""
     found = {}
     for name, cin, outs in (("stage1", STAGE1_INPUTS, 1), ("stage2", STAGE2_INPUTS, 2 * spec.taps + 2)):
         c, bands, top = spec.widths, spec.bands, len(spec.widths) - 1
@@ -368,6 +440,8 @@ def costs(spec: Spec) -> dict[str, tuple[int, int]]:
             for a in (2 * c[level], c[level]):
                 layer(6 * a * c[level], c[level], bands >> level)
         found[name] = (weights, macs)
+    sizes = ((2 * spec.bands + 1, spec.balance), (spec.balance, spec.balance), (spec.balance, spec.bands))
+    found["balance"] = (sum((a + 1) * b for a, b in sizes), sum(a * b for a, b in sizes))
     return found
 
 

@@ -69,29 +69,37 @@ def tracing(audio: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
 
 
 def dull(audio: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
-    """Highs worn off: a low-pass of order 1-4 at 1-6 kHz that ends on a floor, since wear weakens but doesn't erase."""
-    rows = len(audio)
-    corner = _column(np.exp(rng.uniform(np.log(1000), np.log(6000), rows)), audio)
-    order = _column(rng.uniform(1, 4, rows), audio)
-    floor = _column(10 ** (rng.uniform(-45, -18, rows) / 20), audio)
-    gain = (1 + (frequencies(audio.shape[1], audio.device) / corner) ** 2) ** (-order / 2)
-    return filter_rows(audio, gain.clamp_min(0) * (1 - floor) + floor)
+    """Highs worn off, see `dull_gain`."""
+    return filter_rows(audio, dull_gain(frequencies(audio.shape[1], audio.device), len(audio), rng))
+
+
+def dull_gain(hertz: torch.Tensor, rows: int, rng: np.random.Generator) -> torch.Tensor:
+    """A low-pass of order 1-4 at 1-6 kHz that ends on a floor, since wear weakens but doesn't erase: `[1, frequency]` -> `[rows, frequency]`."""
+    corner = _column(np.exp(rng.uniform(np.log(1000), np.log(6000), rows)), hertz)
+    order = _column(rng.uniform(1, 4, rows), hertz)
+    floor = _column(10 ** (rng.uniform(-45, -18, rows) / 20), hertz)
+    gain = (1 + (hertz / corner) ** 2) ** (-order / 2)
+    return gain.clamp_min(0) * (1 - floor) + floor
 
 
 def narrow(audio: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
-    """An acoustic horn or a telephone line: band edges at 80-400 Hz and 2.5-7 kHz, one to three resonances between."""
-    rows = len(audio)
-    hertz = frequencies(audio.shape[1], audio.device).clamp_min(1.0)
-    low = _column(np.exp(rng.uniform(np.log(80), np.log(400), rows)), audio)
-    high = _column(np.exp(rng.uniform(np.log(2500), np.log(7000), rows)), audio)
-    steep = _column(rng.uniform(2, 5, rows), audio)
+    """An acoustic horn or a telephone line, see `narrow_gain`."""
+    return filter_rows(audio, narrow_gain(frequencies(audio.shape[1], audio.device), len(audio), rng))
+
+
+def narrow_gain(hertz: torch.Tensor, rows: int, rng: np.random.Generator) -> torch.Tensor:
+    """Band edges at 80-400 Hz and 2.5-7 kHz, one to three resonances between: `[1, frequency]` -> `[rows, frequency]`."""
+    hertz = hertz.clamp_min(1.0)
+    low = _column(np.exp(rng.uniform(np.log(80), np.log(400), rows)), hertz)
+    high = _column(np.exp(rng.uniform(np.log(2500), np.log(7000), rows)), hertz)
+    steep = _column(rng.uniform(2, 5, rows), hertz)
     gain = (1 + (low / hertz) ** (2 * steep)).rsqrt() * (1 + (hertz / high) ** (2 * steep)).rsqrt()
     octave = torch.log2(hertz)
     for _ in range(int(rng.integers(1, 4))):
-        centre = _column(rng.uniform(np.log2(250), np.log2(3000), rows), audio)
-        height_db = _column(rng.uniform(-5, 7, rows), audio)
+        centre = _column(rng.uniform(np.log2(250), np.log2(3000), rows), hertz)
+        height_db = _column(rng.uniform(-5, 7, rows), hertz)
         gain = gain * 10 ** (height_db / 20 * torch.exp(-(((octave - centre) / 0.25) ** 2)))
-    return filter_rows(audio, gain + 1e-3)
+    return gain + 1e-3
 
 
 def dropouts(audio: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:

@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 
 from dualstep_training import export as exporter
 from dualstep_training.checkpoint import initialise
-from dualstep_training.config import ConfigError, Spec
+from dualstep_training.config import FORMAT, ConfigError, Spec
 from dualstep_training.export import ExportError, export, fold_network, folded_network, golden, randomise, read
 from dualstep_training.model import Dualstep
 
@@ -33,7 +33,7 @@ def test_round_trip_keeps_everything(tmp_path):
     export(net, out, vectors, ORIGIN)
     tensors, fields = read(out)
     assert Spec.from_metadata(fields) == net.spec
-    assert {k: fields[k] for k in ORIGIN} == ORIGIN and fields["format"] == 2
+    assert {k: fields[k] for k in ORIGIN} == ORIGIN and fields["format"] == FORMAT
     for name, value in fold_network(net).items():
         assert torch.equal(tensors[name], value)
     saved = load_file(vectors)
@@ -56,7 +56,8 @@ def test_metadata_is_what_the_engine_reads(tmp_path):
         spec = json.loads(file.metadata()["spec"])
     assert set(spec) == {
         *("format", "name", "version", "hop_units", "analysis_hops", "synthesis_hops", "lookahead_hops", "bins"),
-        *("segments", "widths", "squeeze", "taps", "level_rise", "level_fall", "level_floor", "floor_keep", "commit", "data", "hours"),
+        *("segments", "widths", "squeeze", "taps", "balance", "level_rise", "level_fall", "level_floor", "floor_keep"),
+        *("balance_keep", "commit", "data", "hours"),
     }
     assert spec["segments"] == [[16, 1], [16, 3]]
     assert spec["level_rise"] == pytest.approx(1 - np.exp(-0.1))

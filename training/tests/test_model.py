@@ -9,7 +9,7 @@ from dualstep_training import metrics
 from dualstep_training.config import Config, ConfigError, Spec
 from dualstep_training.export import randomise
 from dualstep_training.loss import Loss, Weights, bin_weights, compressed_loss
-from dualstep_training.model import FLOOR_BLOCK, Dualstep, compress, costs, decompress, noise_floor, running_level
+from dualstep_training.model import SUM_BLOCK, Dualstep, compress, costs, decompress, noise_floor, running_level
 from dualstep_training.recurrent import gru
 from dualstep_training.stft import Stft, windows
 
@@ -217,7 +217,7 @@ def test_noise_floor_is_the_recursion():
     """What the matrix products give, over more than one block, is the engine's recursion."""
     spec = tiny.spec()
     generator = torch.Generator().manual_seed(4)
-    spectrum = torch.randn(2, FLOOR_BLOCK + 40, spec.bins, 2, generator=generator, dtype=torch.float64)
+    spectrum = torch.randn(2, SUM_BLOCK + 40, spec.bins, 2, generator=generator, dtype=torch.float64)
     inverse = (spectrum.square().sum(-1) + 1e-18) ** -0.3
     total, weight, expected = torch.zeros_like(inverse[:, 0]), 0.0, []
     for k in range(spectrum.shape[1]):
@@ -225,6 +225,18 @@ def test_noise_floor_is_the_recursion():
         weight = spec.floor_keep * weight + 1.0
         expected.append((total / weight) ** -0.5)
     torch.testing.assert_close(noise_floor(spectrum, spec), torch.stack(expected, 1))
+
+
+def test_digital_silence_is_no_noise():
+    """A gap between two edits doesn't change the floor, and before anything is heard a frame is its own."""
+    spec = tiny.spec()
+    spectrum = torch.full((1, 120, spec.bins, 2), 1e-3)
+    before = noise_floor(spectrum[:, 5:40], spec)[0, -1, 0]
+    spectrum[:, :5] = 0
+    spectrum[:, 40:80] = 0
+    floor = noise_floor(spectrum, spec)[0, :, 0]
+    torch.testing.assert_close(floor[[60, 119]], before.expand(2))
+    assert float(floor[0]) == pytest.approx(1e-18**0.15)
 
 
 def test_noise_floor_stays_at_the_noise_under_a_sound():

@@ -25,6 +25,7 @@ def spec(lookahead: int = 1, name: str = "tiny", hop_units: int = 6, analysis_ho
         widths=(4, 4, 6, 6, 8),
         squeeze=4,
         taps=3,
+        balance=7,
     )
 
 

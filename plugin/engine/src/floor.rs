@@ -25,14 +25,20 @@ impl Floor {
         }
     }
 
-    /// Takes the compressed magnitudes of the next frame, more than 0 each, and writes the floor of the same bins, this frame included.
+    /// Takes the compressed magnitudes of the next frame, more than 0 each, and writes the floor of the same bins, this frame included. One that isn't
+    /// `heard`, digital silence, doesn't count: it would outweigh minutes of noise. Before any counts, a frame is its own floor.
     ///
     /// Both slices may end before the spec's `bins`, at the same bin in each call.
     #[inline(always)]
-    pub(crate) fn advance(&mut self, magnitude: &[f32], floor: &mut [f32]) {
-        self.weight = self.keep * self.weight + 1.0;
+    pub(crate) fn advance(&mut self, magnitude: &[f32], heard: bool, floor: &mut [f32]) {
+        if !heard && self.weight == 0.0 {
+            floor.copy_from_slice(magnitude);
+            return;
+        }
+        let counts = if heard { 1.0 } else { 0.0 };
+        self.weight = self.keep * self.weight + counts;
         for ((sum, magnitude), floor) in self.sums.iter_mut().zip(magnitude).zip(floor) {
-            *sum = self.keep * *sum + 1.0 / (magnitude * magnitude);
+            *sum = self.keep * *sum + counts / (magnitude * magnitude);
             *floor = (self.weight / *sum).sqrt();
         }
     }
@@ -53,7 +59,7 @@ mod tests {
     fn floors(floor: &mut Floor, magnitudes: &[f32]) -> Vec<f32> {
         let mut out = [0.0];
         let follow = magnitudes.iter().map(|magnitude| {
-            floor.advance(&[*magnitude], &mut out);
+            floor.advance(&[*magnitude], true, &mut out);
             out[0]
         });
         follow.collect()
@@ -74,6 +80,21 @@ mod tests {
             let want = (sum / weight).powf(-0.5);
             assert!((f64::from(got) / want - 1.0).abs() < 1e-6, "frame {k}: {got} for {want}");
         }
+    }
+
+    #[test]
+    fn digital_silence_says_nothing_about_the_noise() {
+        let mut floor = Floor::new(&small());
+        let mut out = [0.0];
+        floor.advance(&[0.002], false, &mut out);
+        assert_eq!(out, [0.002], "before anything was heard, a frame is its own floor");
+        let before = floors(&mut floor, &[0.1; 50])[49];
+        for _ in 0..40 {
+            floor.advance(&[0.002], false, &mut out);
+            assert!((out[0] - before).abs() < 1e-6, "{out:?}");
+        }
+        let after = floors(&mut floor, &[0.1])[0];
+        assert!((after - 0.1).abs() < 1e-6, "{after}");
     }
 
     #[test]

@@ -10,7 +10,7 @@ pub const UNITS_PER_SECOND: f64 = 300.0;
 pub const SAMPLE_RATES_HZ: std::ops::RangeInclusive<f64> = 8_000.0..=384_000.0;
 
 /// Version of the weights file's layout that this engine reads.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// Geometry and widths, as the `spec` entry of a weights file's metadata declares them. Independent of the sample rate.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,6 +39,8 @@ pub struct Spec {
     pub squeeze: usize,
     /// Complex taps of stage 2, the frame itself and those before it.
     pub taps: usize,
+    /// Hidden width of stage 2's balance.
+    pub balance: usize,
     /// Per-hop coefficient of the running level when it rises.
     pub level_rise: f32,
     /// Per-hop coefficient of the running level when it falls.
@@ -47,6 +49,8 @@ pub struct Spec {
     pub level_floor: f32,
     /// What is kept per hop of the weights in the running floor.
     pub floor_keep: f32,
+    /// What is kept per hop of the long-term spectra that the balance looks at.
+    pub balance_keep: f32,
     /// Commit of the training code.
     #[serde(default)]
     pub commit: String,
@@ -158,8 +162,10 @@ impl Spec {
         if !self.bands().is_multiple_of(1 << (self.widths.len() - 1)) {
             return field("segments", format!("{} bands", self.bands()), "a multiple of 2^(levels - 1) bands");
         }
-        if !(1..=512).contains(&self.squeeze) {
-            return field("squeeze", self.squeeze.to_string(), "1 to 512");
+        for (name, value) in [("squeeze", self.squeeze), ("balance", self.balance)] {
+            if !(1..=512).contains(&value) {
+                return field(name, value.to_string(), "1 to 512");
+            }
         }
         for (name, value) in [("level_rise", self.level_rise), ("level_fall", self.level_fall)] {
             if !(value > 0.0 && value <= 1.0) {
@@ -169,8 +175,10 @@ impl Spec {
         if !(self.level_floor > 0.0 && self.level_floor.is_finite()) {
             return field("level_floor", self.level_floor.to_string(), "more than 0");
         }
-        if !(0.0..1.0).contains(&self.floor_keep) {
-            return field("floor_keep", self.floor_keep.to_string(), "0 or more, less than 1");
+        for (name, value) in [("floor_keep", self.floor_keep), ("balance_keep", self.balance_keep)] {
+            if !(0.0..1.0).contains(&value) {
+                return field(name, value.to_string(), "0 or more, less than 1");
+            }
         }
         Ok(())
     }

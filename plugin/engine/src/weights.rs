@@ -1,7 +1,7 @@
 //! Reads weights files and checks them against the spec they carry.
 
 use crate::spec::{Spec, SpecError};
-use crate::unet::{FEATURES, Isa, StageWeights};
+use crate::unet::{BalanceWeights, FEATURES, Isa, StageWeights};
 use candle_core::{Device, Tensor};
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use serde::Deserialize;
@@ -17,6 +17,7 @@ pub struct Model {
     tensors: Arc<HashMap<String, Tensor>>,
     /// Packed for the streaming step.
     stages: [Arc<StageWeights>; 2],
+    balance: Arc<BalanceWeights>,
 }
 
 /// Why a weights file was refused.
@@ -130,6 +131,11 @@ pub fn layout(spec: &Spec) -> Vec<(String, Vec<usize>)> {
             }
         }
     }
+    let sizes = [2 * spec.bands() + 1, spec.balance, spec.balance, spec.bands()];
+    for (layer, size) in sizes.windows(2).enumerate() {
+        all.push((format!("balance.{layer}.weight"), vec![size[1], size[0]]));
+        all.push((format!("balance.{layer}.bias"), vec![size[1]]));
+    }
     all
 }
 
@@ -179,6 +185,8 @@ impl Model {
             let get = |name: &str| values[&format!("stage{}.{name}", stage + 1)].1.as_slice();
             Arc::new(StageWeights::pack(isa, &spec, FEATURES[stage], outs(&spec, stage), get))
         });
+        let get = |name: &str| values[&format!("balance.{name}")].1.as_slice();
+        let balance = Arc::new(BalanceWeights::pack(isa, &spec, get));
         let mut tensors = HashMap::with_capacity(values.len());
         for (name, (shape, values)) in values {
             // Can't fail: as many values as the shape says, on the processor.
@@ -190,6 +198,7 @@ impl Model {
             spec: Arc::new(spec),
             tensors: Arc::new(tensors),
             stages,
+            balance,
         })
     }
 
@@ -205,11 +214,11 @@ impl Model {
         self.tensors.get(name)
     }
 
-    /// Weights and biases of both stages.
+    /// Weights and biases of both stages, the balance being a part of the second.
     #[must_use]
     pub fn parameters(&self) -> [usize; 2] {
-        ["stage1.", "stage2."].map(|prefix| {
-            let of_stage = self.tensors.iter().filter(|(name, _)| name.starts_with(prefix));
+        [true, false].map(|first| {
+            let of_stage = self.tensors.iter().filter(|(name, _)| name.starts_with("stage1.") == first);
             of_stage.map(|(_, tensor)| tensor.elem_count()).sum()
         })
     }
@@ -217,7 +226,7 @@ impl Model {
     /// Multiply-adds that both stages need per frame and channel.
     #[must_use]
     pub fn macs(&self) -> [usize; 2] {
-        [self.stages[0].macs(), self.stages[1].macs()]
+        [self.stages[0].macs(), self.stages[1].macs() + self.balance.macs()]
     }
 
     /// The instruction set that the weights are packed for.
@@ -229,6 +238,11 @@ impl Model {
     /// Packed weights of stage 0 or 1.
     pub(crate) fn stage(&self, stage: usize) -> &Arc<StageWeights> {
         &self.stages[stage]
+    }
+
+    /// Packed weights of stage 2's balance.
+    pub(crate) fn balance(&self) -> &Arc<BalanceWeights> {
+        &self.balance
     }
 }
 
@@ -342,10 +356,12 @@ pub(crate) mod tests {
             widths: vec![32, 48, 64, 96, 128],
             squeeze: 24,
             taps: 3,
+            balance: 192,
             level_rise: 0.095_162_58,
             level_fall: 0.009_950_166,
             level_floor: 0.01,
             floor_keep: 0.993_355_5,
+            balance_keep: 0.995_012_46,
             commit: String::new(),
             data: String::new(),
             hours: 0.0,
@@ -362,6 +378,7 @@ pub(crate) mod tests {
             widths: vec![5, 8, 3],
             squeeze: 3,
             taps: 2,
+            balance: 6,
             ..studio()
         }
     }
@@ -405,15 +422,15 @@ pub(crate) mod tests {
         assert!(message.contains("\"spec\"") && message.contains("found none"), "{message}");
 
         let message = refused(|header, _| {
-            header["__metadata__"]["spec"] = "{\"format\": 2}".into();
+            header["__metadata__"]["spec"] = "{\"format\": 3}".into();
         });
         assert!(message.contains("missing field"), "{message}");
 
-        // A file of the layout before, without the floor.
+        // A file of a layout before.
         let message = refused(|header, _| {
             header["__metadata__"]["spec"] = "{\"format\": 1, \"name\": \"studio\"}".into();
         });
-        assert!(message.contains("format = 1: expected 2"), "{message}");
+        assert!(message.contains("format = 1: expected 3"), "{message}");
 
         let message = refused(|header, _| {
             let spec = header["__metadata__"]["spec"]
@@ -495,6 +512,8 @@ pub(crate) mod tests {
             ("\"squeeze\":3", "\"squeeze\":0"),
             ("\"level_floor\":0.01", "\"level_floor\":1e39"),
             ("\"floor_keep\":0.9933555", "\"floor_keep\":1.0"),
+            ("\"balance\":6", "\"balance\":0"),
+            ("\"balance\":6", "\"balance\":100000"),
             ("[[4,1],[5,2],[3,4],[4,1]]", "[]"),
         ] {
             let message = refused(|header, _| {

@@ -4,7 +4,9 @@
 //! `[channel][frame][bin]` as in ARCHITECTURE.md, "Network, exactly".
 
 use super::SLOPE;
+use super::balance::{FAINT, LIMIT, NOTHING};
 use super::math::EPSILON;
+use super::two_stage::SILENT_LEVEL;
 use crate::level::Level;
 use crate::weights::Model;
 use candle_core::{Device, IndexOp, Result, Tensor};
@@ -107,7 +109,67 @@ pub fn clip(model: &Model, spectrum: &Tensor) -> Result<Clip> {
     let z = (compressed.broadcast_div(&level_here)? + out.narrow(2, 2 * spec.taps, 2)?)?;
     let z = z.broadcast_mul(&level_here)?;
     let stage2 = z.broadcast_mul(&power(&z)?.powf(7.0 / 6.0)?)?;
+    let stage2 = stage2.broadcast_mul(&balance(model, &here, &stage1)?.unsqueeze(2)?)?;
     Ok(Clip { level, gain, stage2 })
+}
+
+/// The balance's gain `[frame, bin]`, from the spectra `[frame, bin, 2]` before and after stage 1.
+fn balance(model: &Model, dry: &Tensor, stage1: &Tensor) -> Result<Tensor> {
+    let spec = model.spec();
+    let keep = f64::from(spec.balance_keep);
+    // Half the logarithm of each band's long-term power over the mean of all bands, `[frame, band]`.
+    let shape = |spectrum: &Tensor| {
+        let power = magnitudes(spectrum)?.sqr()?;
+        let frames = power.dim(0)?;
+        let mut bands = Vec::new();
+        let mut bin = 0;
+        for &[count, size] in &spec.segments {
+            let piece = power.narrow(1, bin, count * size)?.reshape((frames, count, size))?;
+            bands.push(piece.mean(2)?);
+            bin += count * size;
+        }
+        let frame = Tensor::cat(&bands, 1)?;
+        let mut sum = frame.i(0)?.zeros_like()?;
+        let mut all = Vec::new();
+        for k in 0..frames {
+            sum = ((sum * keep)? + frame.i(k)?)?;
+            all.push(sum.clone());
+        }
+        let all = Tensor::stack(&all, 0)?;
+        let mean = all.mean_keepdim(1)?.maximum(f64::from(FAINT))?;
+        (all.broadcast_div(&mean)? + f64::from(NOTHING))?.log()? * 0.5
+    };
+    let left = shape(stage1)?;
+    let taken = (shape(dry)? - &left)?;
+    let frames = left.dim(0)?;
+    #[expect(clippy::cast_possible_truncation, reason = "0 to 1")]
+    let age: Vec<f32> = (1..=frames).map(|k| (1.0 - keep.powf(k as f64)) as f32).collect();
+    let mut x = Tensor::cat(&[left, taken, Tensor::from_vec(age, (frames, 1), &Device::Cpu)?], 1)?;
+    for layer in 0..3 {
+        let get = |part: &str| {
+            let name = format!("balance.{layer}.{part}");
+            let tensor = model.tensor(&name).cloned();
+            tensor.ok_or_else(|| candle_core::Error::Msg(format!("no tensor {name}")))
+        };
+        x = x.matmul(&get("weight")?.t()?)?.broadcast_add(&get("bias")?)?;
+        if layer < 2 {
+            x = leaky(&x)?;
+        }
+    }
+    let gain = ((x / f64::from(LIMIT))?.tanh()? * f64::from(LIMIT))?.exp()?;
+    let mut bins = Vec::new();
+    let mut band = 0;
+    for &[count, size] in &spec.segments {
+        let piece = gain.narrow(1, band, count)?.unsqueeze(2)?.broadcast_as((frames, count, size))?;
+        bins.push(piece.reshape((frames, count * size))?);
+        band += count;
+    }
+    Tensor::cat(&bins, 1)
+}
+
+/// Compressed magnitudes of `[frame, bin, 2]`: `[frame, bin]`.
+fn magnitudes(spectrum: &Tensor) -> Result<Tensor> {
+    (power(spectrum)? + f64::from(EPSILON))?.powf(0.15)?.squeeze(2)
 }
 
 /// Squared magnitudes of `[frame, bin, 2]`: `[frame, bin, 1]`.
@@ -134,14 +196,21 @@ fn features(spectrum: &Tensor, level: &Tensor) -> Result<Tensor> {
 /// Running floor of `spectrum [frame, bin, 2]` over `level [frame]`: `[1, frame, bin]`.
 fn floors(model: &Model, spectrum: &Tensor, level: &Tensor) -> Result<Tensor> {
     let keep = f64::from(model.spec().floor_keep);
-    let inverse = (power(spectrum)? + f64::from(EPSILON))?.powf(-0.3)?.squeeze(2)?;
+    let magnitude = magnitudes(spectrum)?;
+    let inverse = magnitude.powf(-2.0)?;
     let mut sum = inverse.i(0)?.zeros_like()?;
     let mut weight = 0.0;
     let mut floors = Vec::new();
     for frame in 0..inverse.dim(0)? {
-        sum = ((sum * keep)? + inverse.i(frame)?)?;
-        weight = weight * keep + 1.0;
-        floors.push((&sum / weight)?.powf(-0.5)?);
+        let mean = magnitude.i(frame)?.mean_all()?.to_scalar::<f32>()?;
+        let heard = if f64::from(mean) >= SILENT_LEVEL { 1.0 } else { 0.0 };
+        sum = ((sum * keep)? + (inverse.i(frame)? * heard)?)?;
+        weight = weight * keep + heard;
+        floors.push(if weight > 0.0 {
+            (&sum / weight)?.powf(-0.5)?
+        } else {
+            magnitude.i(frame)?
+        });
     }
     Tensor::stack(&floors, 0)?.broadcast_div(&level.unsqueeze(1)?)?.unsqueeze(0)
 }

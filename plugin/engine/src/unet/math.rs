@@ -36,6 +36,18 @@ fn exp2(y: f32) -> f32 {
     f32::from_bits(series.to_bits().wrapping_add(whole << 23))
 }
 
+/// Natural logarithm of normal, positive `x`.
+#[inline(always)]
+pub(crate) fn ln(x: f32) -> f32 {
+    std::f32::consts::LN_2 * log2(x)
+}
+
+/// `e^x`, `x` within +-87.
+#[inline(always)]
+pub(crate) fn exp(x: f32) -> f32 {
+    exp2(std::f32::consts::LOG2_E * x)
+}
+
 /// `x^exponent` for normal, positive `x`; the result must be normal too. The relative error grows with `exponent`: 5e-7 at 0.2 and below.
 #[inline(always)]
 pub(crate) fn pow(x: f32, exponent: f32) -> f32 {

@@ -4,11 +4,13 @@
 //! |---|---|
 //! | `forward.rs` | the networks written down plainly with candle: the reference that the streaming form is tested against |
 //! | `two_stage.rs` | both stages in a row with everything between them: level, features, look-ahead, stereo link, taps |
+//! | `balance.rs` | stage 2's equaliser, from what the recording has sounded like lately |
 //! | `stage.rs` | one stage, frame by frame, on buffers that are allocated once |
 //! | `plane.rs` | a layer's rows of the current and the previous frame |
 //! | `math.rs` | powers and activations that vectorise |
 //! | `kernel/` | the one inner loop, for each instruction set |
 
+mod balance;
 pub mod forward;
 mod kernel;
 mod math;
@@ -18,6 +20,7 @@ mod stage;
 mod tests;
 mod two_stage;
 
+pub use balance::BalanceWeights;
 pub use kernel::Isa;
 pub use stage::StageWeights;
 pub use two_stage::{RestoredFrame, TwoStage};

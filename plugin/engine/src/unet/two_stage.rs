@@ -1,5 +1,6 @@
-//! Both stages in a row, frame by frame: level, floor, features, stage 1, look-ahead, stage 2.
+//! Both stages in a row, frame by frame: level, floor, features, stage 1, look-ahead, stage 2 with its balance.
 
+use super::balance::Balance;
 use super::kernel::{Buffer, Isa, Job};
 use super::math;
 use super::stage::Stage;
@@ -11,6 +12,9 @@ use realfft::num_complex::Complex32;
 
 /// Spectrum values are kept within this, 120 dB above full scale: no power of them overflows.
 const LARGEST: f32 = 1e6;
+
+/// Mean compressed magnitude of a frame below which it is digital silence, and no noise: all bins at -160 dBFS.
+pub(super) const SILENT_LEVEL: f64 = 0.004;
 
 /// Parts of spectrum values below this, -300 dB, count as zero: no power of them is subnormal.
 const SMALLEST: f32 = 1e-15;
@@ -52,6 +56,7 @@ pub struct TwoStage {
     present: usize,
     taps: usize,
     networks: [Stage; 2],
+    balance: Balance,
     levels: Vec<Level>,
     floors: Vec<Floor>,
     /// The last `lookahead_hops + 1` frames, a ring.
@@ -108,6 +113,7 @@ impl TwoStage {
             present: present.min(spec.bins),
             taps: spec.taps,
             networks: [0, 1].map(|stage| Stage::new(model.stage(stage), channels)),
+            balance: Balance::new(model.balance(), channels),
             levels: vec![Level::new(spec); channels],
             floors: vec![Floor::new(spec); channels],
             frames: vec![frame; spec.lookahead_hops + 1],
@@ -150,6 +156,7 @@ impl TwoStage {
         self.newest = (self.newest + 1) % self.taps;
         self.see_both(oldest, frame);
         self.networks[1].step(&self.both, &mut self.said);
+        self.balance.decide(linked);
         let past: &[Vec<Complex32>] = &self.stage1;
         if linked {
             self.isa.run(LinkTaps {
@@ -173,6 +180,9 @@ impl TwoStage {
                 added: [add_re, add_im],
                 restored,
             });
+            for (restored, gain) in restored.iter_mut().zip(self.balance.gains(channel)) {
+                *restored *= gain;
+            }
         }
     }
 
@@ -197,6 +207,7 @@ impl TwoStage {
             frame.level[channel] = level;
             self.isa.run(FollowFloor {
                 state: &mut self.floors[channel],
+                heard: mean >= SILENT_LEVEL,
                 magnitude,
                 floor,
             });
@@ -250,12 +261,16 @@ impl TwoStage {
                 both[..SPECTRUM_FEATURES].copy_from_slice(&first[..SPECTRUM_FEATURES]);
             }
             let spectrum = &stage1[channel * self.bins..][..self.bins];
-            let [magnitude, factor, ..] = self.scratch.each_mut().map(|buffer| &mut buffer[..self.present]);
+            let [magnitude, factor, before, _] = self.scratch.each_mut().map(|buffer| &mut buffer[..self.present]);
             self.isa.run(Compress {
                 spectrum,
                 magnitude,
                 factor,
             });
+            for (before, first) in before.iter_mut().zip(first.chunks_exact(FEATURES[0])) {
+                *before = first[SPECTRUM_FEATURES - 1] * frame.level[channel];
+            }
+            self.balance.hear(channel, before, magnitude);
             self.isa.run(Features {
                 spectrum,
                 magnitude,
@@ -272,6 +287,7 @@ impl TwoStage {
         for network in &mut self.networks {
             network.reset();
         }
+        self.balance.reset();
         for level in &mut self.levels {
             level.reset();
         }
@@ -317,6 +333,8 @@ impl Job for Compress<'_> {
 /// Advances a channel's floor by a frame; both slices are `[bin]`.
 struct FollowFloor<'a> {
     state: &'a mut Floor,
+    /// Whether the frame is more than digital silence.
+    heard: bool,
     magnitude: &'a [f32],
     floor: &'a mut [f32],
 }
@@ -324,7 +342,7 @@ struct FollowFloor<'a> {
 impl Job for FollowFloor<'_> {
     #[inline(always)]
     fn run(self) {
-        self.state.advance(self.magnitude, self.floor);
+        self.state.advance(self.magnitude, self.heard, self.floor);
     }
 }
 

@@ -105,10 +105,10 @@ pub(crate) fn repository(path: &str) -> PathBuf {
 pub(crate) fn shipped_spec(name: &str) -> Spec {
     let live = name == "live";
     let (hop_units, analysis_hops, lookahead_hops) = if live { (2, 6, 0) } else { (6, 2, 1) };
-    let (level_rise, level_fall, floor_keep) = if live {
-        (0.032_783_9, 0.003_327_784, 0.997_780_24)
+    let (level_rise, level_fall, floor_keep, balance_keep) = if live {
+        (0.032_783_9, 0.003_327_784, 0.997_780_24, 0.998_334_7)
     } else {
-        (0.095_162_58, 0.009_950_166, 0.993_355_5)
+        (0.095_162_58, 0.009_950_166, 0.993_355_5, 0.995_012_46)
     };
     let (widths, squeeze) = if live {
         (vec![24, 32, 40, 56, 80], 20)
@@ -128,10 +128,12 @@ pub(crate) fn shipped_spec(name: &str) -> Spec {
         widths,
         squeeze,
         taps: 3,
+        balance: 192,
         level_rise,
         level_fall,
         level_floor: 0.01,
         floor_keep,
+        balance_keep,
         commit: String::new(),
         data: String::new(),
         hours: 0.0,

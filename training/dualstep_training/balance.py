@@ -1,0 +1,317 @@
+"""Trains the balance: stage 2's slow equaliser (`model.Balance`), for a run whose U-Nets are trained.
+
+    python -m dualstep_training.balance --cache CACHE --run runs/studio --minutes 10
+
+It needs no audio at each step. What it sees are long-term spectra, and what a gain per band does to the error follows from
+three energies per band. So clips are reduced to those once, `balance.pt` in the run's folder, and a step costs
+milliseconds. Clean clips are dulled and narrowed anew in every step, by the very curves of `wear.py`; degraded clips went
+through stage 1, and teach what it leaves behind not to be lifted. The result goes into the run's checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import csv
+import dataclasses
+import math
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+from tqdm import tqdm
+
+from . import degrade, wear
+from .checkpoint import Checkpoint
+from .config import Spec
+from .data import Cache
+from .loss import bin_weights
+from .model import Dualstep
+from .stft import Stft
+
+CLIP_S = 10.0
+"""Length of a clip."""
+
+LOOKS_S = (0.2, 0.5, 1.0, 2.0, 4.0, 7.9)
+"""Times at which the balance's word is asked for: how much it may do must grow with what it has heard."""
+
+JUDGED_S = 2.0
+"""Time after each look over which its word is judged."""
+
+SHARES = {"music": 0.5, "speech": 0.35, "drums": 0.15}
+"""Of the clean clips."""
+
+DULL_SHARE, NARROW_SHARE, BOTH_SHARE = 0.35, 0.2, 0.05
+"""Of the clean clips in a step; the rest stay as they are."""
+
+TILT_DB = 1.2
+"""Clean clips are tilted by up to so many dB per octave, target and all: recordings differ, and there are few."""
+
+BATCH = (192, 128)
+"""Clean and degraded looks per step."""
+
+RATE, LAST_RATE = 2e-3, 0.01
+DROPOUT = 0.1
+AVERAGE = 0.999
+
+SPECTRUM_WEIGHT, RATIO_WEIGHT, HARM_WEIGHT = 10.0, 0.03, 0.1
+"""Of the difference of compressed band spectra, per dB of signal-to-noise ratio, and per dB by which that falls. The first
+wants the lost band back as it sounds, and is asked of clean clips alone: behind noise it would lift what is left of the
+noise. The second weighs what is loud. The third is the physician's: recordings that are dark by themselves stay so."""
+
+RATIO_CEILING_DB = 40.0
+"""Beyond this ratio nothing more is to be gained: unworn recordings may change that little."""
+
+MISSING = 1.5
+"""Times that a missing band counts more than one too loud, as in `loss.py`."""
+
+
+@dataclass
+class Looks:
+    """What clips are reduced to, `[clip, look, band]` each."""
+
+    before: Tensor
+    """Long-term power before stage 1, `Balance.heard`."""
+    after: Tensor
+    """The same after it."""
+    cc: Tensor
+    """Energy of the clean signal over the judged time."""
+    sc: Tensor
+    """Product of stage 1's output with the clean signal."""
+    ss: Tensor
+    """Energy of stage 1's output."""
+
+    def __len__(self) -> int:
+        return len(self.cc)
+
+    def pick(self, clips: Tensor, looks: Tensor) -> Looks:
+        """One look of each of the clips, `[pick, band]`."""
+        return Looks(*(value[clips, looks] for value in vars(self).values()))
+
+    def filtered(self, gain: Tensor) -> Looks:
+        """As if all but the clean signal had gone through `gain [clip, band]`."""
+        power = gain**0.6
+        return Looks(self.before * power, self.after * power, self.cc, self.sc * gain, self.ss * gain**2)
+
+
+def reduced(net: Dualstep, dry: Tensor, stage1: Tensor, clean: Tensor) -> Looks:
+    """Spectra `[clip, frame, bins, 2]`, row for row, to what the balance learns from."""
+    hop = net.spec.hop_s
+    at = torch.tensor([round(t / hop) for t in LOOKS_S])
+    judged = round(JUDGED_S / hop)
+
+    def energies(a: Tensor, b: Tensor) -> Tensor:
+        bands = net.balance.banded((a * b).sum(-1))
+        return torch.stack([bands[:, k + 1 : k + 1 + judged].sum(1) for k in at], 1)
+
+    before, after = (net.balance.heard(z)[:, at] for z in (dry, stage1))
+    return Looks(before, after, energies(clean, clean), energies(stage1, clean), energies(stage1, stage1))
+
+
+def collect(net: Dualstep, cache: Cache, count: int, degraded: int, seed: int) -> tuple[Looks, Looks]:
+    """`count` clean and `degraded` degraded clips, reduced."""
+    rng = np.random.default_rng([seed, 6])
+    stft = Stft(net.spec)
+    kinds = [kind for kind in SHARES if kind in cache.kinds()]
+    shares = np.array([SHARES[kind] for kind in kinds])
+    degrader = degrade.Degrader(cache, seed=seed)
+    ahead, clean, noisy = net.spec.lookahead_hops, [], []
+    with torch.no_grad(), tqdm(total=count + degraded, unit="clip", desc="clips") as progress:
+        while sum(map(len, clean)) < count:
+            drawn = [str(kind) for kind in rng.choice(kinds, 8, p=shares / shares.sum())]
+            clips = torch.as_tensor(cache.sample_clean_bands(rng, 8, CLIP_S, drawn)[0])
+            level = torch.as_tensor(10 ** (rng.uniform(-20, 0, (8, 1)) / 20), dtype=torch.float32)
+            z = stft.network(stft.forward(clips / clips.abs().amax(1, keepdim=True).clamp_min(1e-5) * level))
+            clean.append(reduced(net, z, z, z))
+            progress.update(8)
+        while sum(map(len, noisy)) < degraded:
+            made = degrader.batch(4, CLIP_S)
+            dry, goal = (stft.network(stft.forward(clip)) for clip in (made.noisy, made.clean))
+            stage1 = net(dry, stages=1).stage1[:, ahead:]
+            frames = stage1.shape[1]
+            noisy.append(reduced(net, dry[:, :frames], stage1, goal[:, :frames]))
+            progress.update(4)
+    return tuple(Looks(*(torch.cat(values) for values in zip(*(vars(x).values() for x in part)))) for part in (clean, noisy))
+
+
+class Wear:
+    """Random curves of `wear.py` at the middle of each band, and the tilts of clean clips."""
+
+    def __init__(self, spec: Spec, seed: int) -> None:
+        sizes = np.repeat([s for _, s in spec.segments], [n for n, _ in spec.segments])
+        self.hertz = torch.tensor((np.cumsum(sizes) - 0.5 * (sizes + 1)) * 25.0, dtype=torch.float32)[None]
+        self.rng = np.random.default_rng([seed, 7])
+
+    def tilt(self, rows: int) -> Tensor:
+        """A slope about 1 kHz, `[rows, band]`."""
+        slope = torch.as_tensor(self.rng.uniform(-TILT_DB, TILT_DB, (rows, 1)), dtype=torch.float32)
+        return 10 ** (slope * torch.log2(self.hertz.clamp_min(25.0) / 1000.0) / 20)
+
+    def of(self, kinds: set[str], rows: int) -> Tensor:
+        """Gains `[rows, band]` of some of "dull" and "narrow"."""
+        gain = torch.ones(rows, self.hertz.shape[1])
+        for kind, curve in (("narrow", wear.narrow_gain), ("dull", wear.dull_gain)):
+            if kind in kinds:
+                gain = gain * curve(self.hertz, rows, self.rng)
+        return gain
+
+    def mixed(self, rows: int) -> Tensor:
+        """Gains `[rows, band]` of all kinds in their shares."""
+        draw = torch.as_tensor(self.rng.random((rows, 1)))
+        dull = (draw < DULL_SHARE) | (draw > 1 - BOTH_SHARE)
+        narrow = ((draw >= DULL_SHARE) & (draw < DULL_SHARE + NARROW_SHARE)) | (draw > 1 - BOTH_SHARE)
+        gain = torch.where(dull, self.of({"dull"}, rows), 1.0)
+        # Every clip its own number of resonances: `narrow_gain` draws one for all its rows.
+        parts = [self.of({"narrow"}, len(part)) for part in torch.arange(rows).chunk(16)]
+        return gain * torch.where(narrow, torch.cat(parts), 1.0)
+
+
+def judged(spec: Spec, looks: Looks, gain: Tensor) -> tuple[Tensor, Tensor]:
+    """What gains `[look, band]` come to: difference of compressed band spectra, and signal-to-noise ratio in dB, per look."""
+    sizes = torch.tensor([float(s) for n, s in spec.segments for _ in range(n)])
+    signal = looks.cc.sum(-1) + 1e-9
+    noise = (looks.cc - 2 * gain * looks.sc + gain**2 * looks.ss).sum(-1).clamp_min(0.0)
+    ratio = -10 * torch.log10(noise / signal + 10 ** (-RATIO_CEILING_DB / 10))
+    goal, have = ((x / sizes + 1e-14) ** 0.15 for x in (looks.cc, gain**2 * looks.ss))
+    difference = (have - goal) / goal.mean(-1, keepdim=True)
+    weights = torch.zeros(spec.bands).index_add_(0, torch.repeat_interleave(torch.arange(spec.bands), sizes.long()), bin_weights(spec))
+    squared = difference.square() * torch.where(difference < 0, MISSING, 1.0)
+    return (weights / weights.sum() * squared).sum(-1), ratio
+
+
+class Trainer:
+    """Trains the balance of one network on reduced clips."""
+
+    def __init__(self, net: Dualstep, clean: Looks, degraded: Looks, seed: int = 1) -> None:
+        self.spec, self.net = net.spec, net.balance
+        self.average = copy.deepcopy(net.balance).eval()
+        self.clean, self.degraded = clean, degraded
+        self.wear = Wear(net.spec, seed)
+        self.rng = np.random.default_rng([seed, 8])
+        frames = torch.tensor([round(t / net.spec.hop_s) + 1 for t in LOOKS_S], dtype=torch.float32)
+        self.age = (1.0 - net.balance.keep**frames)[:, None]
+        self.net.requires_grad_(True)
+        self.optimiser = torch.optim.AdamW(self.net.parameters(), lr=RATE, weight_decay=0.01)
+        self.step = 0
+
+    def _drawn(self, looks: Looks, count: int) -> tuple[Looks, Tensor]:
+        """So many looks and their ages."""
+        clips, which = (torch.as_tensor(self.rng.integers(0, size, count)) for size in (len(looks), len(LOOKS_S)))
+        return looks.pick(clips, which), self.age[which]
+
+    def batch(self) -> tuple[Looks, Tensor]:
+        """The next step's looks and their ages."""
+        looks, age = self._drawn(self.clean, BATCH[0])
+        tilt = self.wear.tilt(BATCH[0])
+        tilted = looks.filtered(tilt)
+        worn = dataclasses.replace(tilted, cc=tilted.ss, sc=tilted.ss).filtered(self.wear.mixed(BATCH[0]))
+        noisy, noisy_age = self._drawn(self.degraded, BATCH[1])
+        return Looks(*(torch.cat(pair) for pair in zip(vars(worn).values(), vars(noisy).values()))), torch.cat((age, noisy_age))
+
+    def gains(self, looks: Looks, age: Tensor) -> Tensor:
+        """The averaged network's word, `[look, band]`."""
+        with torch.no_grad():
+            return self.average.gains(self.average.seen(looks.before, looks.after, age))
+
+    def train_step(self, progress: float) -> float:
+        """One step; returns the loss."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = RATE * (LAST_RATE + (1 - LAST_RATE) * 0.5 * (1 + math.cos(math.pi * progress)))
+        looks, age = self.batch()
+        gain = self.net.gains(functional.dropout(self.net.seen(looks.before, looks.after, age), DROPOUT))
+        difference, ratio = judged(self.spec, looks, gain)
+        harm = functional.relu(judged(self.spec, looks, torch.ones_like(gain))[1] - ratio)
+        clean = torch.arange(len(ratio)) < BATCH[0]
+        loss = (SPECTRUM_WEIGHT * clean * difference - RATIO_WEIGHT * ratio + HARM_WEIGHT * harm).mean()
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimiser.step()
+        self.step += 1
+        keep = min(AVERAGE, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            for mean, now in zip(self.average.parameters(), self.net.parameters(), strict=True):
+                mean.lerp_(now, 1 - keep)
+        return float(loss.detach())
+
+
+def table(trainer: Trainer, clean: Looks, degraded: Looks) -> dict[str, dict[str, float]]:
+    """Scores of the averaged balance, per kind: ratio and spectral difference without and with it, after eight seconds."""
+    rows = {}
+    for kind in ("unworn", "dull", "narrow", "degraded"):
+        looks = clean if kind != "degraded" else degraded
+        last = torch.full((len(looks),), len(LOOKS_S) - 1)
+        looks = looks.pick(torch.arange(len(looks)), last)
+        if kind in ("dull", "narrow"):
+            looks = looks.filtered(Wear(trainer.spec, 9).of({kind}, len(looks)))
+        gain = trainer.gains(looks, trainer.age[last])
+        before, after = judged(trainer.spec, looks, torch.ones_like(gain)), judged(trainer.spec, looks, gain)
+        rows[kind] = {
+            "ratio_in": float(before[1].mean()), "ratio": float(after[1].mean()),
+            "worst_tenth": float((after[1] - before[1]).quantile(0.1)),
+            "difference_in": float(before[0].mean()), "difference": float(after[0].mean()),
+        }  # fmt: skip
+    return rows
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line; see `--help`."""
+    parser = argparse.ArgumentParser(description="Trains stage 2's balance for a run whose U-Nets are trained.")
+    parser.add_argument("--cache", type=Path, required=True, help="data cache, see dualstep_training.data")
+    parser.add_argument("--run", type=Path, required=True, help="folder of the run; its checkpoint gets the balance")
+    parser.add_argument("--minutes", type=float, default=10.0, help="time to train, after the clips are reduced")
+    parser.add_argument("--steps", type=int, help="a budget in steps instead: what tests use")
+    parser.add_argument("--clean", type=int, default=8000, help="clean clips")
+    parser.add_argument("--degraded", type=int, default=800, help="degraded clips")
+    parser.add_argument("--looks", type=Path, help="another run's balance.pt: live can learn from studio's, which costs half an hour less")
+    parser.add_argument("--seed", type=int, default=1)
+    args = parser.parse_args(argv)
+    torch.manual_seed(args.seed)
+    try:
+        saved = Checkpoint.load(args.run)
+    except FileNotFoundError as error:
+        print(f"balance: {error}; train the stages first", file=sys.stderr)
+        return 1
+    net = saved.network()
+    looks = _kept(args, net)
+    trainer = Trainer(net, *looks["train"], args.seed)
+    started, said, progress = time.monotonic(), 0.0, 0.0
+    while progress < 1.0:
+        loss = trainer.train_step(progress)
+        now = time.monotonic()
+        progress = trainer.step / args.steps if args.steps else (now - started) / (60 * args.minutes)
+        if now - said > 30 or progress >= 1.0:
+            said = now
+            print(f"{time.strftime('%H:%M:%S')} {100 * progress:5.1f} %  step {trainer.step}  loss {loss:.3f}", flush=True)
+    rows = table(trainer, *looks["valid"])
+    with (args.run / "balance.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("kind", *rows["dull"]))
+        writer.writerows((kind, *(f"{value:.4f}" for value in row.values())) for kind, row in rows.items())
+    for kind, row in rows.items():
+        print(f"{kind:9} " + "  ".join(f"{name} {value:.3f}" for name, value in row.items()))
+    found = {f"balance.{name}": value for name, value in trainer.average.state_dict().items()}
+    dataclasses.replace(saved, weights={**saved.weights, **found}, average={**saved.average, **found}).save(args.run)
+    return 0
+
+
+def _kept(args: argparse.Namespace, net: Dualstep) -> dict[str, tuple[Looks, Looks]]:
+    """The reduced clips of both splits, from the run's folder if they were made before."""
+    path = args.looks or args.run / "balance.pt"
+    if path.exists():
+        return {split: tuple(Looks(**part) for part in parts) for split, parts in torch.load(path).items()}
+    cache = {"train": (args.clean, args.degraded), "valid": (max(8, args.clean // 10), max(4, args.degraded // 5))}
+    looks = {split: collect(net, Cache(args.cache, split), *counts, args.seed) for split, counts in cache.items()}
+    part = path.with_suffix(".part")
+    torch.save({split: [vars(x) for x in parts] for split, parts in looks.items()}, part)
+    os.replace(part, path)
+    return looks
+
+
+if __name__ == "__main__":
+    sys.exit(main())
