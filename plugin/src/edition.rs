@@ -1,6 +1,7 @@
 //! What sets the two plugins apart: names, ids and weights.
 
 use dualstep_engine::Model;
+use dualstep_engine::repair::ClickDetector;
 use std::sync::OnceLock;
 
 /// One of the two plugins. The ids are in users' sessions: they never change.
@@ -65,6 +66,19 @@ pub(crate) fn weights<E: Edition>() -> String {
     }
 }
 
+/// The click detector of both editions, read once per process and shared by all instances.
+///
+/// # Errors
+/// Why the weights inside the plugin can't be used, for the user.
+pub(crate) fn detector() -> Result<&'static ClickDetector, &'static str> {
+    static DETECTOR: OnceLock<Result<ClickDetector, String>> = OnceLock::new();
+    let bytes = include_bytes!("../../assets/weights/detector.safetensors");
+    DETECTOR
+        .get_or_init(|| ClickDetector::from_bytes(bytes).map_err(|error| error.to_string()))
+        .as_ref()
+        .map_err(String::as_str)
+}
+
 fn read(cell: &'static Cell, bytes: &[u8]) -> Result<&'static Model, &'static str> {
     cell.get_or_init(|| Model::from_bytes(bytes).map_err(|error| error.to_string()))
         .as_ref()
@@ -82,5 +96,6 @@ mod tests {
         assert_eq!(studio.spec().name, "studio");
         assert_eq!(live.spec().name, "live");
         assert!(std::ptr::eq(studio, Studio::model().expect("the studio weights")));
+        assert!(detector().expect("the detector's weights").macs() > 0.0);
     }
 }

@@ -38,7 +38,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -252,7 +252,7 @@ def export(net: Detector, out: Path, golden: Path | None, origin: dict[str, obje
     spec = {"format": FORMAT, "name": "detector", "version": __version__, "rate_hz": RATE_HZ, **asdict(net.spec), **origin}
     out.parent.mkdir(parents=True, exist_ok=True)
     part = out.with_suffix(".part")
-    save_file(values, str(part), metadata={"spec": json.dumps(spec)})
+    part.write_bytes(save(values, metadata={"spec": json.dumps(spec)}))
     os.replace(part, out)
     clip = torch.from_numpy(golden_clip())[None]
     expected, found = plain.probability(clip), read(out).probability(clip)
@@ -262,7 +262,7 @@ def export(net: Detector, out: Path, golden: Path | None, origin: dict[str, obje
             raise DetectorError(f"{name} differs from the folded one by {float((expected - other).abs().max()):.1e}, expected rounding")
     if golden:
         golden.parent.mkdir(parents=True, exist_ok=True)
-        save_file({"clip": clip[0].numpy(), "probability": expected[0].numpy()}, str(golden))
+        golden.write_bytes(save({"clip": clip[0].numpy(), "probability": expected[0].numpy()}))
 
 
 def main(argv: list[str] | None = None) -> int:

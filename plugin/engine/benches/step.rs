@@ -8,6 +8,8 @@
 //! | `core_percent_stereo` | `us_stereo` as a share of the hop's duration |
 //! | `gmacs`, `sgemm_gmacs`, `sgemm_share` | multiply-adds per nanosecond in stereo; the same of a matrix product of 512 x 512 x 512 on one thread, measured in between; their ratio |
 //! | `allocations_per_hop` | calls to the allocator |
+//!
+//! Then a line per hop, sample rate and signal for click repair in stereo, as a share of a core: of music without clicks, and of the same with 100 clicks per second.
 
 #![allow(clippy::print_stdout, reason = "a bench prints")]
 #![allow(unsafe_code, reason = "the gemm crate has no safe interface")]
@@ -15,7 +17,8 @@
 #[path = "../tests/common/mod.rs"]
 mod common;
 
-use common::{Counting, allocator_calls, repository, shipped_spec};
+use common::{Counting, allocator_calls, repository, shipped_detector, shipped_spec};
+use dualstep_engine::repair::ClickRepair;
 use dualstep_engine::unet::{Isa, RestoredFrame, TwoStage};
 use dualstep_engine::{Model, weights};
 use realfft::num_complex::Complex32;
@@ -153,6 +156,54 @@ fn measure(name: &str, isa: Isa) {
     println!("{line}");
 }
 
+/// Click repair of both channels, with the hop of an edition: seconds of computing per second of audio, in percent. The fastest of some passes.
+fn measure_repair(name: &str, rate_hz: f64, clicks_per_s: usize) {
+    let geometry = shipped_spec(name).geometry(rate_hz).expect("the rate is supported");
+    let detector = shipped_detector();
+    let mut repairs = [0, 1].map(|_| ClickRepair::new(&detector, &geometry, rate_hz));
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a second of audio")]
+    let second = rate_hz as usize;
+    let hops = second / geometry.hop;
+    #[expect(clippy::cast_possible_truncation, reason = "samples are f32")]
+    let mut audio: Vec<f32> = (0..hops * geometry.hop)
+        .map(|n| {
+            let time = n as f64 / rate_hz;
+            let tone = |hz: f64| (std::f64::consts::TAU * hz * time).sin();
+            (0.2 * tone(220.0) + 0.1 * tone(1234.0) + 0.05 * tone(3571.0) + 0.002 * (1e9 * time * time).sin()) as f32
+        })
+        .collect();
+    if clicks_per_s > 0 {
+        for start in (100..audio.len() - second / 500).step_by(second / clicks_per_s) {
+            // 0.5 ms.
+            for (i, x) in audio[start..][..second / 2000].iter_mut().enumerate() {
+                *x += 0.7 * (-8000.0 * i as f32 / second as f32).exp();
+            }
+        }
+    }
+    let (mut fastest_s, mut clicks) = (f64::INFINITY, 0);
+    for _ in 0..5 {
+        let mut spent_s = 0.0;
+        for hop in audio.chunks_exact(geometry.hop) {
+            for repair in &mut repairs {
+                let mut hop = hop.to_vec();
+                let start = Instant::now();
+                clicks += repair.process(std::hint::black_box(&mut hop), 0.5);
+                spent_s += start.elapsed().as_secs_f64();
+            }
+        }
+        fastest_s = spent_s.min(fastest_s);
+    }
+    let percent = 100.0 * fastest_s * rate_hz / audio.len() as f64;
+    let line = serde_json::json!({
+        "repair": name,
+        "rate_hz": rate_hz,
+        "clicks_per_s": clicks_per_s,
+        "repaired_per_s": clicks / 10,
+        "core_percent_stereo": (percent * 100.0).round() / 100.0,
+    });
+    println!("{line}");
+}
+
 /// With `-- --all-instructions`, each instruction set that the processor has.
 fn main() {
     let all = std::env::args().any(|argument| argument == "--all-instructions");
@@ -161,6 +212,12 @@ fn main() {
             Isa::available().into_iter().for_each(|isa| measure(name, isa));
         } else {
             measure(name, Isa::best());
+        }
+    }
+    for name in ["studio", "live"] {
+        for rate_hz in [48e3, 192e3] {
+            measure_repair(name, rate_hz, 0);
+            measure_repair(name, rate_hz, 100);
         }
     }
 }

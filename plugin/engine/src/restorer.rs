@@ -5,7 +5,7 @@
 
 mod blend;
 
-use crate::repair::ClickRepair;
+use crate::repair::{ClickDetector, ClickRepair};
 use crate::stft::{Stft, StftChannel};
 use crate::unet::{RestoredFrame, TwoStage};
 use crate::{Controls, Geometry, Model, SpecError};
@@ -77,11 +77,11 @@ pub struct Restorer {
 }
 
 impl Restorer {
-    /// A restorer at the start of a stream of `channels` channels (1 or 2).
+    /// A restorer at the start of a stream of `channels` channels (1 or 2). `detector` finds the clicks, `model` does the rest.
     ///
     /// # Errors
     /// If the sample rate isn't supported.
-    pub fn new(model: &Model, sample_rate_hz: f64, channels: usize) -> Result<Self, SpecError> {
+    pub fn new(model: &Model, detector: &ClickDetector, sample_rate_hz: f64, channels: usize) -> Result<Self, SpecError> {
         let spec = model.spec();
         let geometry = spec.geometry(sample_rate_hz)?;
         let frames = geometry.lookahead_hops + 1;
@@ -91,7 +91,7 @@ impl Restorer {
             channels,
             network_bins: spec.bins,
             top_band: spec.segments.last().map_or(1, |[_, stride]| *stride),
-            repairs: (0..channels).map(|_| ClickRepair::new(&geometry, sample_rate_hz)).collect(),
+            repairs: (0..channels).map(|_| ClickRepair::new(detector, &geometry, sample_rate_hz)).collect(),
             stft: Stft::new(&geometry),
             states: (0..channels).map(|_| StftChannel::new(&geometry)).collect(),
             networks: TwoStage::with_bins(model, channels, geometry.network_bins),

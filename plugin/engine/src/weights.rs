@@ -158,29 +158,14 @@ impl Model {
     /// # Errors
     /// As [`Model::from_bytes`].
     pub fn from_bytes_for(bytes: &[u8], isa: Isa) -> Result<Self, WeightsError> {
-        let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(WeightsError::Format)?;
-        let entries = metadata.metadata().as_ref();
-        let spec = entries.and_then(|entries| entries.get("spec")).ok_or_else(|| {
-            let mut names: Vec<_> = entries.into_iter().flat_map(HashMap::keys).map(String::as_str).collect();
-            names.sort_unstable();
-            WeightsError::NoSpec {
-                found: if names.is_empty() { "none".into() } else { names.join(", ") },
-            }
-        })?;
-        let Layout { format } = serde_json::from_str(spec).map_err(WeightsError::SpecJson)?;
+        let spec = spec_of(bytes)?;
+        let Layout { format } = serde_json::from_str(&spec).map_err(WeightsError::SpecJson)?;
         Spec::check_format(format)?;
-        let spec: Spec = serde_json::from_str(spec).map_err(WeightsError::SpecJson)?;
+        let spec: Spec = serde_json::from_str(&spec).map_err(WeightsError::SpecJson)?;
         spec.check()?;
 
         let file = SafeTensors::deserialize(bytes).map_err(WeightsError::Format)?;
-        let expected = layout(&spec);
-        let mut values = HashMap::with_capacity(expected.len());
-        for (name, shape) in expected {
-            values.insert(name.clone(), read(&file, name, shape)?);
-        }
-        if let Some(name) = file.names().into_iter().filter(|name| !values.contains_key(*name)).min() {
-            return Err(WeightsError::Unknown { tensor: name.to_owned() });
-        }
+        let values = read_all(&file, layout(&spec))?;
         let stages = [0, 1].map(|stage| {
             let get = |name: &str| values[&format!("stage{}.{name}", stage + 1)].1.as_slice();
             Arc::new(StageWeights::pack(isa, &spec, FEATURES[stage], outs(&spec, stage), get))
@@ -247,7 +232,32 @@ impl Model {
 }
 
 /// Shape and values of a tensor, in memory order.
-type Values = (Vec<usize>, Vec<f32>);
+pub(crate) type Values = (Vec<usize>, Vec<f32>);
+
+/// The `spec` entry of a file's metadata.
+pub(crate) fn spec_of(bytes: &[u8]) -> Result<String, WeightsError> {
+    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(WeightsError::Format)?;
+    let entries = metadata.metadata().as_ref();
+    entries.and_then(|entries| entries.get("spec")).cloned().ok_or_else(|| {
+        let mut names: Vec<_> = entries.into_iter().flat_map(HashMap::keys).map(String::as_str).collect();
+        names.sort_unstable();
+        WeightsError::NoSpec {
+            found: if names.is_empty() { "none".into() } else { names.join(", ") },
+        }
+    })
+}
+
+/// All tensors of a file by name: those of `layout`, and no others.
+pub(crate) fn read_all(file: &SafeTensors<'_>, layout: Vec<(String, Vec<usize>)>) -> Result<HashMap<String, Values>, WeightsError> {
+    let mut values = HashMap::with_capacity(layout.len());
+    for (name, shape) in layout {
+        values.insert(name.clone(), read(file, name, shape)?);
+    }
+    match file.names().into_iter().filter(|name| !values.contains_key(*name)).min() {
+        Some(name) => Err(WeightsError::Unknown { tensor: name.to_owned() }),
+        None => Ok(values),
+    }
+}
 
 fn read(file: &SafeTensors<'_>, tensor: String, expected: Vec<usize>) -> Result<Values, WeightsError> {
     let Ok(view) = file.tensor(&tensor) else {

@@ -1,5 +1,8 @@
 //! Click repair over whole streams: what it finds, what it gains, what it leaves alone.
 
+mod common;
+
+use common::shipped_detector;
 use dualstep_engine::Geometry;
 use dualstep_engine::repair::ClickRepair;
 
@@ -29,7 +32,7 @@ fn geometry(hop: usize) -> Geometry {
 /// `input` through the repair, the delay taken off, and the clicks counted. `declick`: per hop.
 fn repaired(input: &[f32], hop: usize, rate_hz: f64, declick: impl Fn(usize) -> f32) -> (Vec<f32>, u32) {
     let geometry = geometry(hop);
-    let mut repair = ClickRepair::new(&geometry, rate_hz);
+    let mut repair = ClickRepair::new(&shipped_detector(), &geometry, rate_hz);
     let mut stream = input.to_vec();
     stream.resize((input.len() + geometry.repair).next_multiple_of(hop), 0.0);
     let mut clicks = 0;
@@ -227,14 +230,14 @@ fn survives_whatever_comes() {
     };
     for hop in [53, 320, 960] {
         let geometry = geometry(hop);
-        let mut repair = ClickRepair::new(&geometry, hop as f64 * 50.0);
+        let mut repair = ClickRepair::new(&shipped_detector(), &geometry, hop as f64 * 50.0);
         for kind in 0..12 {
             for _ in 0..8 {
                 let mut audio: Vec<f32> = (0..hop).map(|_| garbage(kind % 7, &mut noise)).collect();
                 repair.process(&mut audio, 1.0);
             }
         }
-        let mut fresh = ClickRepair::new(&geometry, hop as f64 * 50.0);
+        let mut fresh = ClickRepair::new(&shipped_detector(), &geometry, hop as f64 * 50.0);
         repair.reset();
         for _ in 0..20 {
             let mut one: Vec<f32> = (0..hop).map(|_| noise.next()).collect();

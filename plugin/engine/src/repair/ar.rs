@@ -1,46 +1,34 @@
-//! Autoregressive models: estimation and prediction errors.
+//! Autoregressive models and their estimation.
+
+use crate::unet::kernel::{Isa, Job};
 
 /// Share of white noise added to a block before its model is estimated (-90 dB): keeps the model of a pure tone or of band-limited audio finite.
 const WHITENING: f64 = 1e-9;
 
-/// Share of the block that the taper of each end takes. Short, because what is to be decided about lies near the end.
-const TAPER: f64 = 0.03;
-
 /// A prediction-error filter `a`, `a[0] = 1`: `e[n] = sum_l a[l] x[n - l]`. Room for everything is made once.
 #[derive(Clone, Debug)]
 pub struct ArModel {
+    isa: Isa,
     /// `order + 1` coefficients.
     coefficients: Vec<f64>,
     /// Autocorrelation of `coefficients` at lags `0..=order`.
     correlation: Vec<f64>,
-    /// Autocorrelation of the tapered block, lags `0..=order`.
+    /// Autocorrelation of the block, lags `0..=order`.
     lags: Vec<f64>,
     /// The recursion's previous coefficients.
     previous: Vec<f64>,
-    /// Window over the block.
-    taper: Vec<f64>,
-    /// The tapered block.
-    block: Vec<f64>,
 }
 
 impl ArModel {
-    /// A model of order `order`, to be estimated from blocks of `block` samples. Until then it predicts 0.
+    /// A model of order `order`. Until it is estimated it predicts 0.
     #[must_use]
-    pub fn new(order: usize, block: usize) -> Self {
-        let edge = block as f64 * TAPER;
-        let taper = (0..block)
-            .map(|n| {
-                let from_end = (n as f64 + 0.5).min(block as f64 - n as f64 - 0.5);
-                (std::f64::consts::FRAC_PI_2 * (from_end / edge).min(1.0)).sin().powi(2)
-            })
-            .collect();
+    pub fn new(order: usize) -> Self {
         let mut model = Self {
+            isa: Isa::best(),
             coefficients: vec![0.0; order + 1],
             correlation: vec![0.0; order + 1],
             lags: vec![0.0; order + 1],
             previous: vec![0.0; order + 1],
-            taper,
-            block: vec![0.0; block],
         };
         model.set(&[1.0]);
         model
@@ -74,21 +62,15 @@ impl ArModel {
         self.correlate();
     }
 
-    /// Estimates the model from `signal` by the autocorrelation method (Levinson-Durbin): always stable.
+    /// Estimates the model from the block `signal` by the autocorrelation method (Levinson-Durbin): always stable. Without a window: with one, repairs
+    /// of clicks on music and speech were 1.7 dB worse.
     ///
     /// Returns whether there is anything to model: false for silence and for blocks that hold NaN or infinity; the model is then left as it was.
-    ///
-    /// # Panics
-    /// If `signal` hasn't the block's length.
     pub fn estimate(&mut self, signal: &[f64]) -> bool {
-        let samples = self.block.len();
-        assert_eq!(signal.len(), samples, "a model is estimated from one block");
-        for ((out, x), w) in self.block.iter_mut().zip(signal).zip(&self.taper) {
-            *out = x * w;
-        }
-        for (lag, out) in self.lags.iter_mut().enumerate() {
-            *out = dot(&self.block[lag..], &self.block[..samples - lag]);
-        }
+        self.isa.run(Lags {
+            signal,
+            lags: &mut self.lags,
+        });
         // The energy of a block of one sample at -300 dB: anything less is silence.
         if !(self.lags[0] > 1e-30 && self.lags[0].is_finite()) {
             return false;
@@ -117,28 +99,6 @@ impl ArModel {
         true
     }
 
-    /// Prediction error from the past: writes `e[n]` for `n` in `from..from + out.len()`.
-    ///
-    /// # Panics
-    /// If `from` is less than the order or the range leaves `signal`.
-    pub fn forward_error(&self, signal: &[f64], from: usize, out: &mut [f64]) {
-        out.fill(0.0);
-        for (l, a) in self.coefficients.iter().enumerate() {
-            accumulate(out, *a, &signal[from - l..from - l + out.len()]);
-        }
-    }
-
-    /// Prediction error from the future: writes `sum_l a[l] x[n + l]` for `n` in `from..from + out.len()`.
-    ///
-    /// # Panics
-    /// If the range and `order` samples beyond leave `signal`.
-    pub fn backward_error(&self, signal: &[f64], from: usize, out: &mut [f64]) {
-        out.fill(0.0);
-        for (l, a) in self.coefficients.iter().enumerate() {
-            accumulate(out, *a, &signal[from + l..from + l + out.len()]);
-        }
-    }
-
     fn correlate(&mut self) {
         let a = &self.coefficients;
         for (d, out) in self.correlation.iter_mut().enumerate() {
@@ -147,21 +107,31 @@ impl ArModel {
     }
 }
 
-/// `out += gain * x`.
-fn accumulate(out: &mut [f64], gain: f64, x: &[f64]) {
-    for (out, x) in out.iter_mut().zip(x) {
-        *out += gain * x;
+/// Autocorrelation of `signal` at lags 0 and up.
+struct Lags<'a> {
+    signal: &'a [f64],
+    lags: &'a mut [f64],
+}
+
+impl Job for Lags<'_> {
+    #[inline(always)]
+    fn run(self) {
+        for (lag, out) in self.lags.iter_mut().enumerate() {
+            let later = self.signal.get(lag..).unwrap_or_default();
+            *out = dot(later, &self.signal[..later.len()]);
+        }
     }
 }
 
-/// Scalar product in a fixed order with eight running sums, so that it runs in vector registers.
+/// Scalar product in a fixed order with sixteen running sums, so that it runs in vector registers.
+#[inline(always)]
 #[must_use]
 pub fn dot(x: &[f64], y: &[f64]) -> f64 {
-    let mut sums = [0.0; 8];
-    let (xs, ys) = (x.chunks_exact(8), y.chunks_exact(8));
+    let mut sums = [0.0; 16];
+    let (xs, ys) = (x.chunks_exact(16), y.chunks_exact(16));
     let rest: f64 = xs.remainder().iter().zip(ys.remainder()).map(|(x, y)| x * y).sum();
     for (x, y) in xs.zip(ys) {
-        for i in 0..8 {
+        for i in 0..16 {
             sums[i] += x[i] * y[i];
         }
     }
@@ -181,7 +151,7 @@ mod tests {
             seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             x[n] = f64::from(seed >> 8) / 8_388_608.0 - 1.0 - known[1] * x[n - 1] - known[2] * x[n - 2];
         }
-        let mut model = ArModel::new(4, x.len());
+        let mut model = ArModel::new(4);
         assert!(model.estimate(&x));
         for (l, a) in model.coefficients().iter().enumerate() {
             let expected = known.get(l).copied().unwrap_or(0.0);
@@ -191,7 +161,7 @@ mod tests {
 
     #[test]
     fn refuses_silence_and_garbage() {
-        let mut model = ArModel::new(8, 64);
+        let mut model = ArModel::new(8);
         assert!(!model.estimate(&[0.0; 64]));
         assert!(!model.estimate(&[f64::NAN; 64]));
         assert!(!model.estimate(&[f64::INFINITY; 64]));

@@ -5,6 +5,7 @@
 //! are those that make the energy of the prediction error least: a positive definite system whose matrix is banded by the model's order.
 
 use super::ar::{ArModel, dot};
+use crate::unet::kernel::{Isa, Job};
 use std::ops::Range;
 
 /// Interpolated samples may not exceed the peak of their surroundings by more than this factor. A stable model rarely does; where rounding made it, the
@@ -17,6 +18,7 @@ const LEAST_PIVOT: f64 = 1e-12;
 /// Workspace for systems of up to `capacity` samples.
 #[derive(Clone, Debug)]
 pub struct Interpolator {
+    isa: Isa,
     order: usize,
     capacity: usize,
     /// Positions of the unknown samples, ascending.
@@ -36,6 +38,7 @@ impl Interpolator {
     #[must_use]
     pub fn new(order: usize, capacity: usize, span: usize) -> Self {
         Self {
+            isa: Isa::best(),
             order,
             capacity,
             unknown: Vec::with_capacity(capacity),
@@ -86,9 +89,11 @@ impl Interpolator {
         }
         let around = start.saturating_sub(self.order)..(end + self.order).min(signal.len());
         let peak = signal[around].iter().fold(0.0f64, |peak, x| peak.max(x.abs()));
-        self.right_side(signal, model);
-        self.factorise(signal.len(), model);
-        self.substitute();
+        self.isa.run(Solve {
+            interpolator: self,
+            signal,
+            model,
+        });
         let sound = self.solution.iter().all(|x| x.abs() <= peak * OVERSHOOT);
         let values = if sound { &self.solution } else { &self.original };
         for (n, x) in self.unknown.iter().zip(values) {
@@ -97,6 +102,7 @@ impl Interpolator {
     }
 
     /// `-A_u' A_k x_k`: how the known samples pull on the unknown ones. The latter must be 0 in `signal`.
+    #[inline(always)]
     fn right_side(&mut self, signal: &[f64], model: &ArModel) {
         let a = model.coefficients();
         let (start, end) = (self.unknown[0], self.unknown[self.unknown.len() - 1] + 1);
@@ -114,6 +120,7 @@ impl Interpolator {
     }
 
     /// Cholesky factor of the normal matrix `A_u' A_u`, row by row within the band.
+    #[inline(always)]
     fn factorise(&mut self, samples: usize, model: &ArModel) {
         let (order, row) = (self.order, self.order + 1);
         let a = model.coefficients();
@@ -148,6 +155,7 @@ impl Interpolator {
     }
 
     /// Forward and back substitution, in place of the right-hand side.
+    #[inline(always)]
     fn substitute(&mut self) {
         let (order, row) = (self.order, self.order + 1);
         let x = &mut self.solution;
@@ -165,6 +173,22 @@ impl Interpolator {
                 *x -= f * solved;
             }
         }
+    }
+}
+
+/// Sets up and solves the system of an interpolator's unknown samples.
+struct Solve<'a> {
+    interpolator: &'a mut Interpolator,
+    signal: &'a [f64],
+    model: &'a ArModel,
+}
+
+impl Job for Solve<'_> {
+    #[inline(always)]
+    fn run(self) {
+        self.interpolator.right_side(self.signal, self.model);
+        self.interpolator.factorise(self.signal.len(), self.model);
+        self.interpolator.substitute();
     }
 }
 
@@ -188,7 +212,7 @@ mod tests {
     fn error_is_the_theoretical_minimum() {
         let known = [1.0, -2.1, 1.9, -0.75];
         let (order, gap, gaps) = (3, 12, 400);
-        let mut model = ArModel::new(order, 64);
+        let mut model = ArModel::new(order);
         model.set(&known);
         let mut seed = 3;
         let mut x = vec![0.0f64; 100 * (gaps + 1)];
@@ -238,7 +262,7 @@ mod tests {
         let x: Vec<f64> = (0..2880)
             .map(|n| (0.02 * f64::from(n)).sin() + 0.5 * (0.31 * f64::from(n)).cos())
             .collect();
-        let mut model = ArModel::new(30, x.len());
+        let mut model = ArModel::new(30);
         let mut repaired = x.clone();
         for _ in 0..2 {
             assert!(model.estimate(&repaired));
@@ -255,7 +279,7 @@ mod tests {
     #[test]
     fn near_the_end_and_the_start_it_stays_finite() {
         let x: Vec<f64> = (0..400).map(|n| (0.1 * f64::from(n)).sin()).collect();
-        let mut model = ArModel::new(30, x.len());
+        let mut model = ArModel::new(30);
         assert!(model.estimate(&x));
         for range in [0..20, 380..400, 375..395] {
             let mut repaired = x.clone();
@@ -267,7 +291,7 @@ mod tests {
     #[test]
     fn what_cannot_be_solved_stays() {
         let mut interpolator = Interpolator::new(4, 8, 32);
-        let mut model = ArModel::new(4, 64);
+        let mut model = ArModel::new(4);
         let mut x: Vec<f64> = (0..64).map(f64::from).collect();
         let untouched = x.clone();
         interpolator.fill(&mut x, &model, &[10..30, 60..70]);

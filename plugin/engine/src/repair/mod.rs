@@ -1,49 +1,60 @@
 //! Click repair: marks damaged samples and interpolates just those.
 //!
 //! ```text
-//! hop -> buffer (60 ms) -> model -> detector -> marked ranges -> interpolator -> buffer -> hop, `lookahead` samples later
+//! hop -> buffer (60 ms) -----------------------------------> model -> interpolator -> buffer -> hop, `lookahead` samples later
+//!          `-> 32..72 kHz -> network -> probabilities -> marks -'
 //! ```
 //!
-//! A click is decided about once what follows it is known, at the latest `lookahead` samples after its start, when it is about to leave. Detector and
-//! interpolator meet in nothing but a list of sample ranges, so that either can be replaced.
+//! A small network says of each sample how likely a click has destroyed it, 1 to 1.3 ms behind the newest one. A click is decided about once its end is
+//! known, at the latest `lookahead` samples after its start, when it is about to leave. Detector and interpolator meet in nothing but a list of sample
+//! ranges, so that either can be replaced.
 //!
-//! A model estimated from damaged audio describes the damage too, and then finds none. So there are two passes: the first detects with the model of the
-//! hop before and repairs provisionally, the second estimates the model from that, puts the audio back and decides.
+//! Cost: the network, at 32 to 72 kHz whatever the stream's rate; and per hop with clicks one or two model estimates (`samples * order`) and the
+//! interpolation. At most a quarter of a hop (or one click of the greatest length, if that is more), and never more than 1536 samples, is repaired per hop;
+//! the rest stays as it was.
 //!
-//! Cost per hop: one model estimate (`samples * order`) and four prediction errors over the part that isn't decided yet. At most a quarter of a hop (or one
-//! click of the greatest length, if that is more), and never more than 1024 samples, is repaired per
-//! hop; the rest stays as it was.
-//!
-//! A click can only be repaired as long as its end is known when its start leaves: 4 ms with the studio's look-ahead of 10 ms, 2.7 ms with the live one's of
-//! 3.3 ms. Longer ones are left alone, because up to there they can't be told from the start of a drum hit.
+//! A click can only be repaired as long as its end is known when its start leaves: 4 ms with the studio's look-ahead of 10 ms, 2 ms with the live one's of
+//! 3.3 ms. Longer ones are left alone.
 
 pub mod ar;
-pub mod detector;
 pub mod interpolator;
+pub mod marks;
+pub mod network;
+pub mod rate;
 
 use crate::Geometry;
 use ar::ArModel;
-use detector::{ResidualDetector, Scan};
 use interpolator::Interpolator;
+use marks::{Marks, Scan};
+pub use network::ClickDetector;
 use std::ops::Range;
 
-/// Audio that the model is estimated from: long enough for a stable estimate, short enough for music to be stationary.
-const BLOCK_S: f64 = 60e-3;
+/// Audio that a model is estimated from: long enough for a stable estimate, short enough for speech to be stationary.
+const BLOCK_S: f64 = 35e-3;
 
-/// Span of the prediction: 30 samples at 48 kHz.
-const ORDER_S: f64 = 30.0 / 48_000.0;
+/// How much of it follows the click, at most.
+const AFTER_S: f64 = 10e-3;
 
-/// Bounds of the order: enough for a few resonances at 8 kHz, and an affordable solution at 192 kHz and above.
-const ORDER: (usize, usize) = (12, 64);
+/// Span of the prediction: 128 samples at 48 kHz. Each doubling of the order from 30 on gained 0.5 dB on clicks in music.
+const ORDER_S: f64 = 128.0 / 48_000.0;
 
-/// Most samples repaired per hop, whatever the rate: bounds the time of a hop.
-const BUDGET: usize = 1024;
+/// Bounds of the order.
+const ORDER: (usize, usize) = (16, 128);
 
-/// Samples that may be cleaned for the model's sake, relative to those repaired.
-const PROVISIONAL: usize = 2;
+/// Order at high rates, where its span would cost too much: the cost grows with its square times the rate.
+const ORDER_AT_HIGH_RATES: usize = 64;
 
 /// Longest click. Beyond, an autoregressive model has nothing to say.
-const MAX_GAP_S: f64 = 4e-3;
+const MAX_GAP_S: f64 = 6e-3;
+
+/// Most samples repaired per hop, whatever the rate: bounds the time of a hop. A click of 4 ms at 384 kHz.
+const BUDGET: usize = 1536;
+
+/// Clicks that start within this time share a model.
+const GROUP_S: f64 = 5e-3;
+
+/// Up to so many samples in a group the model is estimated a second time, from the repaired block, and they are interpolated anew.
+const REFINED: usize = 128;
 
 /// `seconds` in samples, rounded.
 fn samples(sample_rate_hz: f64, seconds: f64) -> usize {
@@ -63,6 +74,10 @@ pub struct ClickRepair {
     lookahead: usize,
     /// Most samples to repair per hop.
     budget: usize,
+    /// Audio that a model is estimated from, how much of it follows a click, and how far apart clicks that share a model start, in samples.
+    block: usize,
+    after: usize,
+    group: usize,
     /// The stream as it will leave; the newest hop last.
     stream: Vec<f32>,
     /// The same in the precision of the computation.
@@ -70,37 +85,41 @@ pub struct ClickRepair {
     /// Which samples of the stream were replaced.
     repaired: Vec<bool>,
     model: ArModel,
-    detector: ResidualDetector,
+    marks: Marks,
     interpolator: Interpolator,
     ranges: Vec<Range<usize>>,
     /// Sensitivity of the hop before.
     previous: f32,
-    /// Whether the detector has followed the stream.
+    /// Whether the marks have followed the stream.
     following: bool,
 }
 
 impl ClickRepair {
     /// Repair at the start of a stream. The look-ahead is [`Geometry::repair`].
     #[must_use]
-    pub fn new(geometry: &Geometry, sample_rate_hz: f64) -> Self {
+    pub fn new(detector: &ClickDetector, geometry: &Geometry, sample_rate_hz: f64) -> Self {
         let (hop, lookahead) = (geometry.hop, geometry.repair);
-        let order = samples(sample_rate_hz, ORDER_S).clamp(ORDER.0, ORDER.1).min(lookahead / 2).max(1);
-        let max_gap = samples(sample_rate_hz, MAX_GAP_S).min(lookahead - order).clamp(1, BUDGET);
+        let order = samples(sample_rate_hz, ORDER_S).clamp(ORDER.0, ORDER.1);
+        let order = order.min(samples(ORDER.1 as f64 * 48e3 / sample_rate_hz, 1.0).max(ORDER_AT_HIGH_RATES));
+        let max_gap = samples(sample_rate_hz, MAX_GAP_S).min(lookahead).clamp(1, BUDGET);
         let budget = max_gap.max(hop / 4).min(BUDGET);
-        let provisional = PROVISIONAL * budget;
-        let block = samples(sample_rate_hz, BLOCK_S).max(2 * hop + lookahead + 2 * max_gap + 4 * order);
+        let block = samples(sample_rate_hz, BLOCK_S);
+        let length = hop + lookahead + 2 * max_gap + block;
         Self {
             hop,
             lookahead,
             budget,
-            stream: vec![0.0; block],
-            signal: vec![0.0; block],
-            repaired: vec![false; block],
-            model: ArModel::new(order, block),
-            detector: ResidualDetector::new(sample_rate_hz, block, order, max_gap),
+            block,
+            after: samples(sample_rate_hz, AFTER_S),
+            group: samples(sample_rate_hz, GROUP_S),
+            stream: vec![0.0; length],
+            signal: vec![0.0; length],
+            repaired: vec![false; length],
+            model: ArModel::new(order),
+            marks: Marks::new(detector, sample_rate_hz, length, max_gap),
             interpolator: Interpolator::new(order, max_gap, 4 * max_gap),
             // Ranges are at least one sample each.
-            ranges: Vec::with_capacity(provisional),
+            ranges: Vec::with_capacity(budget),
             previous: 0.0,
             following: false,
         }
@@ -117,8 +136,6 @@ impl ClickRepair {
         self.stream.fill(0.0);
         self.signal.fill(0.0);
         self.repaired.fill(false);
-        self.detector.reset();
-        self.model.set(&[1.0]);
         self.previous = 0.0;
         self.following = false;
     }
@@ -154,19 +171,19 @@ impl ClickRepair {
         clicks
     }
 
-    /// Brings the detector up to the stream's newest hop.
+    /// Brings the marks up to the stream's newest hop.
     fn follow(&mut self) {
-        let kept = self.stream.len() - self.hop;
         if self.following {
-            self.signal.copy_within(self.hop.., 0);
-            widen(&self.stream[kept..], &mut self.signal[kept..]);
-            self.detector.advance(self.hop);
+            let kept = self.stream.len() - self.hop;
+            self.marks.advance(&self.stream[kept..]);
         } else {
-            widen(&self.stream, &mut self.signal);
+            self.marks.reset();
+            self.marks.advance(&self.stream);
+            self.following = true;
         }
     }
 
-    /// Detects and repairs in the part of the stream that hasn't left.
+    /// Marks and repairs in the part of the stream that hasn't left.
     fn repair(&mut self, sensitivity: [f32; 2]) -> u32 {
         let kept = self.stream.len() - self.hop;
         let scan = Scan {
@@ -174,38 +191,26 @@ impl ClickRepair {
             forced: self.stream.len() - self.lookahead,
             split: kept,
             sensitivity,
-            budget: PROVISIONAL * self.budget,
-            provisional: true,
+            budget: self.budget,
         };
-        let from = if self.following {
-            (scan.first - self.detector.lookback()).max(self.detector.margin())
-        } else {
-            self.detector.margin()
-        };
-        if !self.following && !self.model.estimate(&self.signal) {
+        let due = self.marks.scan(&self.repaired, &scan, &mut self.ranges);
+        if due == 0 {
             return 0;
         }
-        self.following = true;
-        self.detector.refresh(&self.signal, &self.model, from);
-        self.detector.scan(&self.signal, &self.repaired, &scan, &mut self.ranges);
-        self.interpolator.fill(&mut self.signal, &self.model, &self.ranges);
-        if !self.model.estimate(&self.signal) {
-            // Silence: the next sound begins with a model of its own.
-            self.following = false;
-        }
+        widen(&self.stream, &mut self.signal);
+        // The first model mustn't describe the damage: straight lines in its place.
         for range in &self.ranges {
-            widen(&self.stream[range.clone()], &mut self.signal[range.clone()]);
+            bridge(&mut self.signal, range);
         }
-        self.detector.refresh(&self.signal, &self.model, from);
-        let scan = Scan {
-            budget: self.budget,
-            provisional: false,
-            ..scan
-        };
-        self.detector.scan(&self.signal, &self.repaired, &scan, &mut self.ranges);
-        self.interpolator.fill(&mut self.signal, &self.model, &self.ranges);
+        let mut first = 0;
+        while first < self.ranges.len() {
+            let start = self.ranges[first].start;
+            let count = self.ranges[first..].iter().take_while(|range| range.start - start < self.group).count();
+            self.interpolate(first..first + count);
+            first += count;
+        }
         let mut clicks = 0;
-        for range in &self.ranges {
+        for range in &self.ranges[..due] {
             let mut changed = false;
             for n in range.clone() {
                 #[expect(clippy::cast_possible_truncation, reason = "back to the stream's precision")]
@@ -216,10 +221,37 @@ impl ClickRepair {
                 }
                 self.repaired[n] = true;
             }
-            self.detector.forget(range.clone());
             clicks += u32::from(changed);
         }
         clicks
+    }
+
+    /// Fills a group of ranges with a model of what surrounds them. What can't be filled is what came in.
+    fn interpolate(&mut self, group: Range<usize>) {
+        let ranges = &self.ranges[group];
+        let end = (ranges[ranges.len() - 1].end + self.after).min(self.signal.len());
+        let block = end - self.block..end;
+        let few = ranges.iter().map(Range::len).sum::<usize>() <= REFINED;
+        for _ in 0..1 + usize::from(few) {
+            let estimated = self.model.estimate(&self.signal[block.clone()]);
+            for range in ranges {
+                widen(&self.stream[range.clone()], &mut self.signal[range.clone()]);
+            }
+            if !estimated {
+                return;
+            }
+            self.interpolator.fill(&mut self.signal, &self.model, ranges);
+        }
+    }
+}
+
+/// A straight line over `range`, from the sample before to the one after.
+fn bridge(signal: &mut [f64], range: &Range<usize>) {
+    let before = range.start.checked_sub(1).map_or(0.0, |n| signal[n]);
+    let after = signal.get(range.end).copied().unwrap_or(before);
+    let steps = range.len() as f64 + 1.0;
+    for (i, x) in signal[range.clone()].iter_mut().enumerate() {
+        *x = before + (after - before) * (i as f64 + 1.0) / steps;
     }
 }
 

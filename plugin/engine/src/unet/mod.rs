@@ -12,7 +12,7 @@
 
 mod balance;
 pub mod forward;
-mod kernel;
+pub(crate) mod kernel;
 mod math;
 mod plane;
 mod stage;

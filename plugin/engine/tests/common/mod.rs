@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each of them uses a part")]
 
+use dualstep_engine::repair::ClickDetector;
 use dualstep_engine::spec::Spec;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -99,6 +100,12 @@ impl Random {
 /// A path below the repository's root.
 pub(crate) fn repository(path: &str) -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join(path)
+}
+
+/// The click detector that ships.
+pub(crate) fn shipped_detector() -> ClickDetector {
+    let bytes = std::fs::read(repository("assets/weights/detector.safetensors")).expect("the weights are committed");
+    ClickDetector::from_bytes(&bytes).expect("the weights are sound")
 }
 
 /// The geometry and widths that ship, with the hop of "studio" or "live".

@@ -1,0 +1,191 @@
+//! From probabilities per sample to the ranges of samples that are interpolated.
+
+use super::network::{ClickDetector, DetectorStream};
+use super::rate::{Factor, Resampler};
+use std::ops::Range;
+
+/// Marked samples closer than this belong to the same click.
+const JOIN_S: f64 = 0.25e-3;
+
+/// Probability that a click must reach at sensitivities just above 0 and at 1.
+const THRESHOLD: [f32; 2] = [0.95, 0.6];
+
+/// A click goes on as long as the probability exceeds this share of the threshold that found it.
+const HYSTERESIS: f32 = 0.5;
+
+/// What the marking needs to know of the stream's buffer, in samples from its start.
+#[derive(Clone, Copy, Debug)]
+pub struct Scan {
+    /// Clicks that start before were decided about; the audio has left.
+    pub first: usize,
+    /// Clicks that start before must be decided now; later ones only if their end is known.
+    pub forced: usize,
+    /// Where the sensitivity changes from the first to the second.
+    pub split: usize,
+    /// 0..=1 before and after `split`. 0 marks nothing.
+    pub sensitivity: [f32; 2],
+    /// Most samples to mark.
+    pub budget: usize,
+}
+
+/// The detector over a buffer of fixed length that moves by one hop at a time.
+#[derive(Clone, Debug)]
+pub struct Marks {
+    resampler: Resampler,
+    factor: Factor,
+    stream: DetectorStream,
+    /// Probability of each sample of the buffer; 0 where it isn't known.
+    probability: Vec<f32>,
+    /// What the detector's next answer is about, in samples of the finer rate from the buffer's start.
+    next: i64,
+    max_gap: usize,
+    join: usize,
+    /// Samples added to each side of a click.
+    spare: usize,
+}
+
+impl Marks {
+    /// Marks over a buffer of `samples` samples; clicks are at most `max_gap` samples.
+    #[must_use]
+    pub fn new(detector: &ClickDetector, sample_rate_hz: f64, samples: usize, max_gap: usize) -> Self {
+        let factor = Factor::between(sample_rate_hz, detector.spec().rate_hz);
+        let spare = match factor {
+            Factor::Down(factor) => factor,
+            Factor::Up(_) => 1,
+        };
+        Self {
+            resampler: Resampler::new(factor, samples),
+            factor,
+            stream: DetectorStream::new(detector, factor.most(samples)),
+            probability: vec![0.0; samples],
+            next: 0,
+            max_gap,
+            join: super::samples(sample_rate_hz, JOIN_S).max(2),
+            spare,
+        }
+    }
+
+    /// Samples before a click's start that a scan looks at.
+    #[must_use]
+    pub fn lookback(&self) -> usize {
+        self.max_gap + self.join + self.spare
+    }
+
+    /// Forgets the stream; all of the buffer comes next.
+    pub fn reset(&mut self) {
+        self.resampler.reset();
+        self.stream.reset();
+        self.probability.fill(0.0);
+        let (numerator, denominator) = self.ratio();
+        // The first answer is about what is so far before the buffer's start.
+        let lookahead = self.stream.lookahead() as i64;
+        self.next = -(lookahead * numerator) - self.resampler.delay() as i64 * denominator;
+    }
+
+    /// Samples of the finer rate per sample of the detector, and per sample of the stream.
+    fn ratio(&self) -> (i64, i64) {
+        match self.factor {
+            Factor::Down(down) => (down as i64, 1),
+            Factor::Up(up) => (1, up as i64),
+        }
+    }
+
+    /// The buffer moved by one hop towards its start, and `samples`, all that is new in it, stand at its end.
+    ///
+    /// # Real-time
+    /// No allocation, lock or system call.
+    pub fn advance(&mut self, samples: &[f32]) {
+        let (numerator, denominator) = self.ratio();
+        let length = self.probability.len();
+        if samples.len() < length {
+            self.probability.copy_within(samples.len().., 0);
+            self.probability[length - samples.len()..].fill(0.0);
+            self.next -= samples.len() as i64 * denominator;
+        }
+        for p in self.stream.process(self.resampler.process(samples)) {
+            // Centre of the answer, in samples of the buffer, and what it covers.
+            let first = (self.next - numerator / 2).div_euclid(denominator);
+            for n in first..first + numerator {
+                if let Some(known) = usize::try_from(n).ok().and_then(|n| self.probability.get_mut(n)) {
+                    *known = known.max(*p);
+                }
+            }
+            self.next += numerator;
+        }
+    }
+
+    /// Samples of the buffer whose probability is known.
+    #[must_use]
+    pub fn known(&self) -> usize {
+        let (numerator, denominator) = self.ratio();
+        usize::try_from((self.next - numerator / 2).div_euclid(denominator)).unwrap_or(0)
+    }
+
+    /// Writes the ranges of damaged samples, ascending and apart from each other, and returns how many of them, the first ones, are to be repaired now.
+    /// `repaired`: samples that were repaired before.
+    ///
+    /// # Real-time
+    /// No allocation as long as `ranges` has room for [`Scan::budget`] ranges.
+    pub fn scan(&self, repaired: &[bool], scan: &Scan, ranges: &mut Vec<Range<usize>>) -> usize {
+        ranges.clear();
+        let end = self.known();
+        let thresholds = scan.sensitivity.map(threshold);
+        let mut budget = scan.budget;
+        let mut due = 0;
+        let mut from = scan.first.saturating_sub(self.lookback());
+        let mut n = from;
+        while n < end {
+            let seed = thresholds[usize::from(n >= scan.split)];
+            if self.probability[n] <= seed || repaired[n] {
+                n += 1;
+                continue;
+            }
+            let click = self.extent(n, from..end, seed * HYSTERESIS, repaired);
+            from = click.end;
+            n = click.end;
+            // Sensitivity counts where a click starts.
+            if thresholds[usize::from(click.start >= scan.split)] >= 1.0 || click.start < scan.first {
+                continue;
+            }
+            let complete = click.end + self.join <= end;
+            if click.len() > self.max_gap.min(budget) || !complete && click.start < scan.forced {
+                continue;
+            }
+            budget -= click.len();
+            due += usize::from(complete);
+            ranges.push(click);
+        }
+        due
+    }
+
+    /// From one marked sample to all that belong to the click, with some to spare on each side.
+    fn extent(&self, seed: usize, within: Range<usize>, least: f32, repaired: &[bool]) -> Range<usize> {
+        let belongs = |n: usize| self.probability[n] > least && !repaired[n];
+        let (mut start, mut end) = (seed, seed + 1);
+        while let Some(next) = (start.saturating_sub(self.join).max(within.start)..start).find(|n| belongs(*n)) {
+            start = next;
+        }
+        while let Some(next) = (end..(end + self.join).min(within.end)).rfind(|n| belongs(*n)) {
+            end = next + 1;
+        }
+        for _ in 0..self.spare {
+            if start > within.start && !repaired[start - 1] {
+                start -= 1;
+            }
+            if end < within.end && !repaired[end] {
+                end += 1;
+            }
+        }
+        start..end
+    }
+}
+
+/// The probability that a click must exceed; 1, which none does, for sensitivity 0. Linear in the logarithm of the odds.
+fn threshold(sensitivity: f32) -> f32 {
+    if sensitivity <= 0.0 {
+        return 1.0;
+    }
+    let [most, least] = THRESHOLD.map(|p| (p / (1.0 - p)).ln());
+    let logit = most + (least - most) * sensitivity.min(1.0);
+    1.0 / (1.0 + (-logit).exp())
+}
