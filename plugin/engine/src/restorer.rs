@@ -91,7 +91,9 @@ impl Restorer {
             channels,
             network_bins: spec.bins,
             top_band: spec.segments.last().map_or(1, |[_, stride]| *stride),
-            repairs: (0..channels).map(|_| ClickRepair::new(detector, &geometry, sample_rate_hz)).collect(),
+            repairs: (0..channels)
+                .map(|_| ClickRepair::new(detector, &geometry, sample_rate_hz))
+                .collect(),
             stft: Stft::new(&geometry),
             states: (0..channels).map(|_| StftChannel::new(&geometry)).collect(),
             networks: TwoStage::with_bins(model, channels, geometry.network_bins),

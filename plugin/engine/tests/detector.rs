@@ -49,7 +49,10 @@ fn answers(stream: &mut DetectorStream, clip: &[f32], sizes: &[usize]) -> Vec<f3
 fn agrees_with_pytorch() {
     let [clip, expected] = golden();
     let highest = expected.iter().fold(0.0f32, |m, p| m.max(*p));
-    assert!(highest > 0.3 && clip.len() > 4000, "the vectors are meant to hold a click: {highest}");
+    assert!(
+        highest > 0.3 && clip.len() > 4000,
+        "the vectors are meant to hold a click: {highest}"
+    );
     for isa in Isa::available() {
         let found = answers(&mut DetectorStream::new(&detector(isa), clip.len()), &clip, &[960]);
         let worst = found.iter().zip(&expected).fold(0.0f32, |m, (a, b)| m.max((a - b).abs()));

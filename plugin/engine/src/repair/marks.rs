@@ -8,7 +8,7 @@ use std::ops::Range;
 const JOIN_S: f64 = 0.25e-3;
 
 /// Probability that a click must reach at sensitivities just above 0 and at 1.
-const THRESHOLD: [f32; 2] = [0.95, 0.6];
+const THRESHOLD: [f32; 2] = [0.96, 0.65];
 
 /// A click goes on as long as the probability exceeds this share of the threshold that found it.
 const HYSTERESIS: f32 = 0.5;

@@ -205,7 +205,10 @@ impl ClickRepair {
         let mut first = 0;
         while first < self.ranges.len() {
             let start = self.ranges[first].start;
-            let count = self.ranges[first..].iter().take_while(|range| range.start - start < self.group).count();
+            let count = self.ranges[first..]
+                .iter()
+                .take_while(|range| range.start - start < self.group)
+                .count();
             self.interpolate(first..first + count);
             first += count;
         }

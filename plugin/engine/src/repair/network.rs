@@ -207,7 +207,14 @@ impl ClickDetector {
             layers: (0..spec.dilations.len()).map(layer).collect(),
             up: [up("up.0", c1, c0), up("up.1", c2, c1)],
             merge: [conv("merge.0", c0, c0, TAPS), conv("merge.1", c1, c1, TAPS)],
-            head: Affine::new(isa, &[c0], 1, |_, index, _| head[index], get("head.bias".to_owned()), Activation::None),
+            head: Affine::new(
+                isa,
+                &[c0],
+                1,
+                |_, index, _| head[index],
+                get("head.bias".to_owned()),
+                Activation::None,
+            ),
             spec,
         };
         Ok(Self(Arc::new(weights)))
@@ -334,7 +341,14 @@ impl DetectorStream {
     /// Back to the start of a stream.
     pub fn reset(&mut self) {
         self.waiting = 0;
-        let planes = [&mut self.input, &mut self.power, &mut self.s0, &mut self.s1, &mut self.u1, &mut self.u0];
+        let planes = [
+            &mut self.input,
+            &mut self.power,
+            &mut self.s0,
+            &mut self.s1,
+            &mut self.u1,
+            &mut self.u0,
+        ];
         for plane in planes.into_iter().chain(&mut self.s2) {
             plane.data.fill(0.0);
         }
@@ -369,7 +383,9 @@ impl DetectorStream {
     fn run(&mut self, weights: &Weights, frames: usize) {
         let spec = &weights.spec;
         let (groups, samples) = (frames * spec.stride, frames * spec.frame());
-        weights.filters.apply(&[self.input.taps(spec.taps - 1, 1)], self.bands.new_rows(samples));
+        weights
+            .filters
+            .apply(&[self.input.taps(spec.taps - 1, 1)], self.bands.new_rows(samples));
         weights.isa.run(Compress {
             bands: self.bands.new_rows(samples),
             power: &mut self.power,
@@ -383,10 +399,7 @@ impl DetectorStream {
             let (before, after) = self.s2.split_at_mut(i + 1);
             let out = after[0].new_rows(frames);
             let source = &before[i];
-            layer.apply(
-                &[source.taps(2 * dilation, 1), source.taps(*dilation, 1), source.taps(0, 1)],
-                out,
-            );
+            layer.apply(&[source.taps(2 * dilation, 1), source.taps(*dilation, 1), source.taps(0, 1)], out);
             for (out, x) in out.iter_mut().zip(source.from(0)) {
                 *out += x;
             }
@@ -394,11 +407,17 @@ impl DetectorStream {
         let last = &self.s2[spec.dilations.len()];
         weights.up[1].apply(&[last.taps(0, 1)], self.u1.new_rows(groups));
         let u1 = self.u1.new_rows(groups);
-        weights.isa.run(Join { x: u1, skip: self.s1.from(spec.group_delay()) });
+        weights.isa.run(Join {
+            x: u1,
+            skip: self.s1.from(spec.group_delay()),
+        });
         weights.merge[1].apply(&[self.u1.taps(TAPS - 1, 1)], self.merged1.new_rows(groups));
         weights.up[0].apply(&[self.merged1.taps(0, 1)], self.u0.new_rows(samples));
         let u0 = self.u0.new_rows(samples);
-        weights.isa.run(Join { x: u0, skip: self.s0.from(spec.sample_delay()) });
+        weights.isa.run(Join {
+            x: u0,
+            skip: self.s0.from(spec.sample_delay()),
+        });
         weights.merge[0].apply(&[self.u0.taps(TAPS - 1, 1)], self.merged0.new_rows(samples));
         let logits = &mut self.logits[..samples];
         weights.head.apply(&[self.merged0.taps(0, 1)], logits);

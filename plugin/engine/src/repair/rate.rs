@@ -179,7 +179,14 @@ mod tests {
     /// A tone comes out as the same tone at the other rate, in time, whatever the pieces.
     #[test]
     fn tones_stay_in_place() {
-        for factor in [Factor::Down(1), Factor::Down(2), Factor::Down(8), Factor::Up(1), Factor::Up(2), Factor::Up(6)] {
+        for factor in [
+            Factor::Down(1),
+            Factor::Down(2),
+            Factor::Down(8),
+            Factor::Up(1),
+            Factor::Up(2),
+            Factor::Up(6),
+        ] {
             let (phases, step) = match factor {
                 Factor::Down(down) => (1, down),
                 Factor::Up(up) => (up, 1),
