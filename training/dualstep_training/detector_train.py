@@ -40,6 +40,9 @@ HARD_WEIGHT = 3.0
 EDGE_WEIGHT = 4.0
 """Weight of destroyed samples: a missed one costs more than one too many beside it."""
 
+SHORT = 8
+"""Destroyed samples weigh as if their click had at least about twice as many samples: else one of a single sample counts for nothing beside one of 50."""
+
 FOCUS = 1.0
 """Exponent of the focal loss (Lin et al. 2017): easy samples, nearly all, count little."""
 
@@ -50,7 +53,8 @@ def loss_of(logits: Tensor, batch: Labelled, lookahead: int, device: str) -> Ten
     logits = logits[:, lookahead:]
     destroyed = (labels == DESTROYED).float()
     hard = torch.from_numpy(batch.hard).to(device)[:, None]
-    weight = (labels != IGNORED).float() * (1 + (HARD_WEIGHT - 1) * hard.float()) * (1 + (EDGE_WEIGHT - 1) * destroyed)
+    share = F.avg_pool1d(destroyed[:, None], 2 * SHORT + 1, 1, SHORT)[:, 0].clamp_min(1 / (2 * SHORT + 1))
+    weight = (labels != IGNORED).float() * (1 + (HARD_WEIGHT - 1) * hard.float()) * (1 + (EDGE_WEIGHT / share - 1) * destroyed)
     entropy = F.binary_cross_entropy_with_logits(logits, destroyed, reduction="none")
     missed = (torch.sigmoid(logits) - destroyed).abs() ** FOCUS
     return 100 * (weight * missed * entropy).mean()

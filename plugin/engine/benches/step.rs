@@ -9,7 +9,8 @@
 //! | `gmacs`, `sgemm_gmacs`, `sgemm_share` | multiply-adds per nanosecond in stereo; the same of a matrix product of 512 x 512 x 512 on one thread, measured in between; their ratio |
 //! | `allocations_per_hop` | calls to the allocator |
 //!
-//! Then a line per hop, sample rate and signal for click repair in stereo, as a share of a core: of music without clicks, and of the same with 100 clicks per second.
+//! Then a line per hop, sample rate and signal for click repair in stereo, as a share of a core: of music without clicks, and of the same with 100 and 5000
+//! clicks per second, at random times.
 
 #![allow(clippy::print_stdout, reason = "a bench prints")]
 #![allow(unsafe_code, reason = "the gemm crate has no safe interface")]
@@ -17,7 +18,7 @@
 #[path = "../tests/common/mod.rs"]
 mod common;
 
-use common::{Counting, allocator_calls, repository, shipped_detector, shipped_spec};
+use common::{Counting, Random, allocator_calls, repository, shipped_detector, shipped_spec};
 use dualstep_engine::repair::ClickRepair;
 use dualstep_engine::unet::{Isa, RestoredFrame, TwoStage};
 use dualstep_engine::{Model, weights};
@@ -172,12 +173,13 @@ fn measure_repair(name: &str, rate_hz: f64, clicks_per_s: usize) {
             (0.2 * tone(220.0) + 0.1 * tone(1234.0) + 0.05 * tone(3571.0) + 0.002 * (1e9 * time * time).sin()) as f32
         })
         .collect();
-    if clicks_per_s > 0 {
-        for start in (100..audio.len() - second / 500).step_by(second / clicks_per_s) {
-            // 0.5 ms.
-            for (i, x) in audio[start..][..second / 2000].iter_mut().enumerate() {
-                *x += 0.7 * (-8000.0 * i as f32 / second as f32).exp();
-            }
+    let mut random = Random::new(4);
+    for _ in 0..clicks_per_s {
+        let start = random.below(audio.len() - second / 500);
+        let height = 0.8 * random.signed();
+        // 0.2 ms.
+        for (i, x) in audio[start..][..second / 5000].iter_mut().enumerate() {
+            *x += height * (-20_000.0 * i as f32 / second as f32).exp() * random.signed();
         }
     }
     let (mut fastest_s, mut clicks) = (f64::INFINITY, 0);
@@ -215,9 +217,10 @@ fn main() {
         }
     }
     for name in ["studio", "live"] {
-        for rate_hz in [48e3, 192e3] {
-            measure_repair(name, rate_hz, 0);
-            measure_repair(name, rate_hz, 100);
+        for rate_hz in [48e3, 96e3, 192e3] {
+            for clicks_per_s in [0, 100, 5000] {
+                measure_repair(name, rate_hz, clicks_per_s);
+            }
         }
     }
 }

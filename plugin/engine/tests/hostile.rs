@@ -5,7 +5,8 @@
 
 mod common;
 
-use common::{Counting, Random, allocated_bytes, cases, repository, shipped_spec};
+use common::{Counting, Random, allocated_bytes, cases, repository, shipped_detector, shipped_spec};
+use dualstep_engine::repair::{ClickDetector, ClickRepair};
 use dualstep_engine::{Controls, Model, Restorer, Spec, weights};
 
 #[global_allocator]
@@ -87,6 +88,7 @@ fn allowance(file: &[u8]) -> usize {
 #[test]
 fn hostile_weights_are_refused_cheaply_or_run_sanely() {
     let good = weights::untrained(&small(), 1).expect("the spec is sound");
+    let detector = shipped_detector();
     let mut random = Random::new(1);
     let (mut refused, mut ran) = (0, 0);
     for case in 0..cases(6_000) {
@@ -117,7 +119,7 @@ fn hostile_weights_are_refused_cheaply_or_run_sanely() {
             }
             Ok(model) if ran < cases(300) => {
                 ran += 1;
-                let mut restorer = Restorer::new(&model, 8_000.0, 1).unwrap_or_else(|error| panic!("case {case}: {error}"));
+                let mut restorer = Restorer::new(&model, &detector, 8_000.0, 1).unwrap_or_else(|error| panic!("case {case}: {error}"));
                 for hop in 0..4 {
                     let mut audio: Vec<f32> = (0..restorer.geometry().hop).map(|_| 0.3 * random.signed()).collect();
                     let _ = restorer.process(&mut audio, &Controls::default());
@@ -128,6 +130,41 @@ fn hostile_weights_are_refused_cheaply_or_run_sanely() {
         }
     }
     assert!(refused > 1000 && ran > 50, "{refused} refused, {ran} ran: the cases are one-sided");
+}
+
+#[test]
+fn hostile_detectors_are_refused_cheaply_or_run_sanely() {
+    let good = std::fs::read(repository("assets/weights/detector.safetensors")).expect("the weights are committed");
+    let geometry = shipped_spec("live").geometry(48e3).expect("the rate is supported");
+    let mut random = Random::new(3);
+    let (mut refused, mut ran) = (0, 0);
+    for case in 0..cases(600) {
+        let file = if case % 2 == 0 {
+            exchange_number(&good, &mut random)
+        } else {
+            damage(&good, &mut random)
+        };
+        let before = allocated_bytes();
+        let detector = ClickDetector::from_bytes(&file);
+        let allocated = allocated_bytes() - before;
+        assert!(
+            allocated <= allowance(&file),
+            "case {case}: {allocated} bytes allocated for a file of {}",
+            file.len()
+        );
+        let Ok(detector) = detector else {
+            refused += 1;
+            continue;
+        };
+        ran += 1;
+        let mut repair = ClickRepair::new(&detector, &geometry, 48e3);
+        for hop in 0..4 {
+            let mut audio: Vec<f32> = (0..geometry.hop).map(|_| 0.3 * random.signed()).collect();
+            repair.process(&mut audio, 1.0);
+            assert_sane(&audio, &format!("case {case}, hop {hop}"));
+        }
+    }
+    assert!(refused > 100 && ran > 20, "{refused} refused, {ran} ran: the cases are one-sided");
 }
 
 /// No sample is infinite, not a number or subnormal.
@@ -185,6 +222,7 @@ fn any_controls(random: &mut Random) -> Controls {
 
 #[test]
 fn any_numbers_in_give_sane_numbers_out() {
+    let detector = shipped_detector();
     let mut random = Random::new(2);
     for name in ["studio", "live"] {
         let bytes = std::fs::read(repository(&format!("assets/weights/{name}.safetensors"))).expect("the weights are committed");
@@ -192,7 +230,7 @@ fn any_numbers_in_give_sane_numbers_out() {
         for run in 0..cases(12) {
             let rate_hz = [8e3, 11_025.0, 22_050.0, 44.1e3, 48e3, 96e3][random.below(6)];
             let channels = 1 + random.below(2);
-            let mut restorer = Restorer::new(&model, rate_hz, channels).expect("the rate is supported");
+            let mut restorer = Restorer::new(&model, &detector, rate_hz, channels).expect("the rate is supported");
             let hop = restorer.geometry().hop;
             let mut audio = vec![0.0; channels * hop];
             for index in 0..40 {

@@ -102,7 +102,8 @@ fn finds_and_repairs_clicks() {
                     .filter(|s| (0..length).any(|i| output[*s + i] != damaged[*s + i]))
                     .count();
                 assert!(10 * found >= 9 * starts.len(), "{name} {hop} {length}: {found} of {}", starts.len());
-                assert!(clicks as usize <= starts.len() + 3, "{name} {hop} {length}: {clicks} repairs");
+                // A long one may be repaired in two parts.
+                assert!(clicks as usize <= starts.len() * 5 / 4, "{name} {hop} {length}: {clicks} repairs");
                 // A long gap in a process that noise drives can't be guessed as well.
                 let least_db = if length > 50 { 6.0 } else { 10.0 };
                 assert!(
@@ -110,6 +111,31 @@ fn finds_and_repairs_clicks() {
                     "{name} {hop} {length}: {gain_db:.1} dB gained over {before_db:.1} dB"
                 );
             }
+        }
+    }
+}
+
+/// A wrong sample or two of a digital transfer, whatever the rate. Live knows too little of the future below 16 kHz.
+#[test]
+fn finds_single_samples_at_every_rate() {
+    for (rate_hz, hop) in [(44.1e3, 882), (48e3, 320), (96e3, 1920), (192e3, 1280), (384e3, 7680)] {
+        let clean = resonances(240_000);
+        for length in [1, 2] {
+            let mut damaged = clean.clone();
+            let starts: Vec<usize> = (60_000..230_000).step_by(23_456).collect();
+            for (index, start) in starts.iter().enumerate() {
+                damaged[*start] += if index % 2 == 0 { 0.3 } else { -0.15 };
+                damaged[start + length - 1] += 0.1;
+            }
+            let (output, _) = repaired(&damaged, hop, rate_hz, |_| 0.5);
+            for start in &starts {
+                assert!(
+                    output[*start] != damaged[*start],
+                    "{rate_hz} {length}: the click at {start} was missed"
+                );
+            }
+            let gain_db = snr_db(&clean, &output) - snr_db(&clean, &damaged);
+            assert!(gain_db > 15.0, "{rate_hz} {length}: {gain_db:.1} dB");
         }
     }
 }
@@ -206,8 +232,12 @@ fn works_at_every_rate() {
         let mut damaged = clean.clone();
         let starts: Vec<usize> = (samples / 10..samples * 9 / 10).step_by(samples / 13).collect();
         for start in &starts {
+            // 0.5 ms, ringing at 3 kHz: the same sound at every rate.
             for i in 0..samples / 4000 {
-                damaged[start + i] += if i % 2 == 0 { 0.7 } else { 0.4 };
+                let time = i as f64 / rate_hz;
+                #[expect(clippy::cast_possible_truncation, reason = "samples are f32")]
+                let ringing = (0.7 * (-8000.0 * time).exp() * (std::f64::consts::TAU * 3000.0 * time).cos()) as f32;
+                damaged[start + i] += ringing;
             }
         }
         let (output, _) = repaired(&damaged, hop, rate_hz, |_| 0.5);

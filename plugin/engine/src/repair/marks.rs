@@ -1,5 +1,6 @@
-//! From probabilities per sample to the ranges of samples that are interpolated.
+//! From the probabilities of the network and of the impulse test to the ranges of samples that are interpolated.
 
+use super::impulse::Impulses;
 use super::network::{ClickDetector, DetectorStream};
 use super::rate::{Factor, Resampler};
 use std::ops::Range;
@@ -7,11 +8,13 @@ use std::ops::Range;
 /// Marked samples closer than this belong to the same click.
 const JOIN_S: f64 = 0.25e-3;
 
-/// Probability that a click must reach at sensitivities just above 0 and at 1.
-const THRESHOLD: [f32; 2] = [0.96, 0.65];
+/// Probability that a click must reach at sensitivities just above 0 and at 1: from where clean drums stay whole to the point where more finds cost more than
+/// they gain, on music, speech and drums of the validation split.
+const THRESHOLD: [f32; 2] = [0.95, 0.8];
 
-/// A click goes on as long as the probability exceeds this share of the threshold that found it.
-const HYSTERESIS: f32 = 0.5;
+/// A click goes on as long as the probability exceeds this share of the threshold that found it. The network blurs the edges of short clicks: with 0.5,
+/// single wrong samples gained 9 dB less and crackle 0.7 dB.
+const HYSTERESIS: f32 = 0.8;
 
 /// What the marking needs to know of the stream's buffer, in samples from its start.
 #[derive(Clone, Copy, Debug)]
@@ -28,9 +31,10 @@ pub struct Scan {
     pub budget: usize,
 }
 
-/// The detector over a buffer of fixed length that moves by one hop at a time.
+/// The network's and the impulse test's probabilities over a buffer of fixed length that moves by one hop at a time.
 #[derive(Clone, Debug)]
 pub struct Marks {
+    impulses: Impulses,
     resampler: Resampler,
     factor: Factor,
     stream: DetectorStream,
@@ -45,15 +49,16 @@ pub struct Marks {
 }
 
 impl Marks {
-    /// Marks over a buffer of `samples` samples; clicks are at most `max_gap` samples.
+    /// Marks over a buffer of `samples` samples that moves by `hop`; clicks are at most `max_gap` samples.
     #[must_use]
-    pub fn new(detector: &ClickDetector, sample_rate_hz: f64, samples: usize, max_gap: usize) -> Self {
+    pub fn new(detector: &ClickDetector, sample_rate_hz: f64, samples: usize, hop: usize, max_gap: usize) -> Self {
         let factor = Factor::between(sample_rate_hz, detector.spec().rate_hz);
         let spare = match factor {
             Factor::Down(factor) => factor,
             Factor::Up(_) => 1,
         };
         Self {
+            impulses: Impulses::new(sample_rate_hz, hop),
             resampler: Resampler::new(factor, samples),
             factor,
             stream: DetectorStream::new(detector, factor.most(samples)),
@@ -90,11 +95,12 @@ impl Marks {
         }
     }
 
-    /// The buffer moved by one hop towards its start, and `samples`, all that is new in it, stand at its end.
+    /// `stream`, the whole buffer, moved towards its start, and its last `fresh` samples are new: one hop, or all of them after a [`Marks::reset`].
     ///
     /// # Real-time
     /// No allocation, lock or system call.
-    pub fn advance(&mut self, samples: &[f32]) {
+    pub fn advance(&mut self, stream: &[f32], fresh: usize) {
+        let samples = &stream[stream.len() - fresh..];
         let (numerator, denominator) = self.ratio();
         let length = self.probability.len();
         if samples.len() < length {
@@ -112,9 +118,15 @@ impl Marks {
             }
             self.next += numerator;
         }
+        let probability = &mut self.probability;
+        self.impulses.find(stream, |click, p| {
+            for known in &mut probability[click] {
+                *known = known.max(p);
+            }
+        });
     }
 
-    /// Samples of the buffer whose probability is known.
+    /// Samples of the buffer that the network has answered for.
     #[must_use]
     pub fn known(&self) -> usize {
         let (numerator, denominator) = self.ratio();

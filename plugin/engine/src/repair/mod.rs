@@ -1,11 +1,13 @@
 //! Click repair: marks damaged samples and interpolates just those.
 //!
 //! ```text
-//! hop -> buffer (60 ms) -----------------------------------> model -> interpolator -> buffer -> hop, `lookahead` samples later
-//!          `-> 32..72 kHz -> network -> probabilities -> marks -'
+//! hop -> buffer (60 ms) --------------------------------------> model -> interpolator -> buffer -> hop, `lookahead` samples later
+//!          |-> 32..72 kHz -> network -.-> probabilities -> marks -'
+//!          `-> impulse test ----------'
 //! ```
 //!
-//! A small network says of each sample how likely a click has destroyed it, 1 to 1.3 ms behind the newest one. A click is decided about once its end is
+//! A small network says of each sample how likely a click has destroyed it, 1 to 1.3 ms behind the newest one. Faults of digital transfers, a few samples
+//! long, are found at the stream's own rate: at the network's they would be blurred, or too short to be sure of. A click is decided about once its end is
 //! known, at the latest `lookahead` samples after its start, when it is about to leave. Detector and interpolator meet in nothing but a list of sample
 //! ranges, so that either can be replaced.
 //!
@@ -17,6 +19,7 @@
 //! 3.3 ms. Longer ones are left alone.
 
 pub mod ar;
+pub mod impulse;
 pub mod interpolator;
 pub mod marks;
 pub mod network;
@@ -116,7 +119,7 @@ impl ClickRepair {
             signal: vec![0.0; length],
             repaired: vec![false; length],
             model: ArModel::new(order),
-            marks: Marks::new(detector, sample_rate_hz, length, max_gap),
+            marks: Marks::new(detector, sample_rate_hz, length, hop, max_gap),
             interpolator: Interpolator::new(order, max_gap, 4 * max_gap),
             // Ranges are at least one sample each.
             ranges: Vec::with_capacity(budget),
@@ -174,11 +177,10 @@ impl ClickRepair {
     /// Brings the marks up to the stream's newest hop.
     fn follow(&mut self) {
         if self.following {
-            let kept = self.stream.len() - self.hop;
-            self.marks.advance(&self.stream[kept..]);
+            self.marks.advance(&self.stream, self.hop);
         } else {
             self.marks.reset();
-            self.marks.advance(&self.stream);
+            self.marks.advance(&self.stream, self.stream.len());
             self.following = true;
         }
     }

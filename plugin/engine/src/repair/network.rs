@@ -91,6 +91,8 @@ impl Spec {
             }))
         };
         within("format", self.format.to_string(), self.format == FORMAT, &FORMAT.to_string())?;
+        let rate = (32e3..=96e3).contains(&self.rate_hz);
+        within("rate_hz", self.rate_hz.to_string(), rate, "32000 to 96000")?;
         within("taps", self.taps.to_string(), (2..=64).contains(&self.taps), "2 to 64")?;
         let frames = (1..=256).contains(&self.level_frames);
         within("level_frames", self.level_frames.to_string(), frames, "1 to 256")?;

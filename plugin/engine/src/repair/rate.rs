@@ -191,6 +191,7 @@ mod tests {
                 Factor::Down(down) => (1, down),
                 Factor::Up(up) => (up, 1),
             };
+            #[expect(clippy::cast_possible_truncation, reason = "samples are f32")]
             let tone = |n: f64| (0.11 * n / step as f64).sin() as f32;
             let input: Vec<f32> = (0..4000).map(|n| tone(f64::from(n))).collect();
             let mut resampler = Resampler::new(factor, 700);
