@@ -1,4 +1,4 @@
-//! Test hooks: a worker that is slow or breaks. Only with the feature `fault-injection`, which no release has.
+//! Test hooks: a worker that is slow, breaks or can't be started. Only with the feature `fault-injection`, which no release has.
 
 use dualstep_engine::link::Processor;
 use dualstep_engine::{Controls, HopReport};
@@ -8,6 +8,19 @@ use std::time::Duration;
 const DELAY_MS: &str = "DUALSTEP_WORKER_DELAY_MS";
 /// Environment variable: the hop, counted from 1, at which the worker panics.
 const PANIC_AT_HOP: &str = "DUALSTEP_WORKER_PANIC_AT_HOP";
+/// Environment variable: if set, the system has no thread to give.
+const NO_THREAD: &str = "DUALSTEP_NO_THREAD";
+
+/// What starting a thread says where the system has no more of them.
+///
+/// # Errors
+/// If the environment says so.
+pub(crate) fn thread_start() -> std::io::Result<()> {
+    match std::env::var_os(NO_THREAD) {
+        Some(_) => Err(std::io::ErrorKind::WouldBlock.into()),
+        None => Ok(()),
+    }
+}
 
 /// A processor that misbehaves as the environment said when it was made.
 pub(crate) struct Faulty<P> {

@@ -59,5 +59,8 @@ fn connect_restorer<E: Edition>(
     debug_assert_eq!(config.latency(), latency::total(&geometry));
     #[cfg(feature = "fault-injection")]
     let restorer = crate::fault::Faulty::from_environment(restorer);
-    connect(config, restorer, status).map_err(|error| format!("the system can't start a thread: {error}"))
+    let no_thread = |error| format!("the system can't start a thread: {error}");
+    #[cfg(feature = "fault-injection")]
+    crate::fault::thread_start().map_err(no_thread)?;
+    connect(config, restorer, status).map_err(no_thread)
 }

@@ -14,6 +14,9 @@ const DELAY_MS: &str = "DUALSTEP_WORKER_DELAY_MS";
 /// Lets the worker panic at this hop.
 const PANIC_AT_HOP: &str = "DUALSTEP_WORKER_PANIC_AT_HOP";
 
+/// Leaves the system without a thread to give.
+const NO_THREAD: &str = "DUALSTEP_NO_THREAD";
+
 /// An active instance of the debug bundle, mono, with the values `set` on the host's scale.
 fn start(bundle: &Bundle, id: &str, mode: Mode, set: &[(&str, f64)]) -> Plugin {
     let mut plugin = Plugin::with_channels(bundle, id, 1);
@@ -108,6 +111,22 @@ fn a_worker_that_catches_up_is_heard_again() {
             wet_db < 0.0,
             "{id}: what is heard at the end is far from the input ({wet_db:.1} dB): the stream has moved"
         );
+    }
+}
+
+#[test]
+fn without_a_thread_the_sound_passes_through() {
+    if !in_child("without_a_thread_the_sound_passes_through", &[(NO_THREAD, "1")]) {
+        return;
+    }
+    let bundle = Bundle::debug();
+    for id in PLUGINS {
+        let input = Signal::disc(1, 24_000, RATE_HZ);
+        for mode in [Mode::RealTime, Mode::Offline] {
+            let mut plugin = start(&bundle, id, mode, &[]);
+            assert_eq!(plugin.latency(), 0, "{id}: nothing is restored, so nothing is delayed");
+            assert_identical(&plugin.render(&input, &[480, 17], &[]), &input, id);
+        }
     }
 }
 
