@@ -66,7 +66,7 @@ fn the_output_section_allocates_nothing() {
             compression: if on { 1.0 } else { 0.0 },
         };
         let x = 0.3 * (std::f32::consts::TAU * 50.0 * (n % 8_000) as f32 / 8e3).sin();
-        section.process([x, -x], &settings);
+        section.process([x, -x], [x, -x], &settings);
         if n == 12_345 {
             section.reset();
         }

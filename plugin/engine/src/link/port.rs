@@ -391,7 +391,7 @@ impl AudioPort {
             let lane = self.lanes.read(position, self.latency);
             let dry = self.dry.read(position, self.latency);
             let wet = self.wet_at(position, offset, dry);
-            let finished = self.output.process(wet, &lane.output);
+            let finished = self.output.process(wet, dry, &lane.output);
             let mut output = [0.0; CHANNELS];
             for channel in 0..channels {
                 let heard = lane.blend(dry[channel], wet[channel], finished[channel]);

@@ -56,7 +56,7 @@ pub enum Hum {
     Mains50,
     /// 60 Hz and its harmonics.
     Mains60,
-    /// Whatever line within 1.5 % of either is found in the signal, followed as it drifts. Takes six seconds to be sure of one.
+    /// Whatever line within 1.5 % of either is found in what was recorded, followed as it drifts. Takes three seconds to be sure of one.
     Auto,
 }
 
@@ -126,11 +126,12 @@ impl OutputSection {
         self.compressor.gain_db()
     }
 
-    /// One sample of each channel. The same bits come back where everything is off.
+    /// One sample of each channel: `frame` is restored, `heard` is what it was restored from, in which hum is listened for: there it is as steady as it is.
+    /// The same bits come back where everything is off.
     ///
     /// # Real-time
     /// No allocation, lock or system call.
-    pub fn process(&mut self, frame: [f32; 2], settings: &OutputSettings) -> [f32; 2] {
+    pub fn process(&mut self, frame: [f32; 2], heard: [f32; 2], settings: &OutputSettings) -> [f32; 2] {
         if self.until_tick == 0 {
             self.turn(settings);
         }
@@ -140,7 +141,14 @@ impl OutputSection {
         }
         let input = frame.map(|sample| f64::from(sample).clamp(-CLAMP, CLAMP));
         let cut = self.low_cut.process(input);
-        let clean = self.hum.process(input, cut);
+        let heard = heard.map(|sample| {
+            if sample.is_finite() {
+                f64::from(sample).clamp(-CLAMP, CLAMP)
+            } else {
+                0.0
+            }
+        });
+        let clean = self.hum.process(heard, cut);
         let tilted = self.tilt.process(clean);
         let out = self.compressor.process(tilted);
         if out.iter().all(|sample| sample.is_finite()) {

@@ -2,6 +2,7 @@
 
 mod line;
 mod notches;
+mod spectrum;
 
 use super::{Frame, Hum};
 use line::LineFinder;
@@ -77,11 +78,93 @@ impl HumFilter {
         self.notches.is_on().then(|| self.notches.frequency_hz())
     }
 
-    /// Takes the frame as it was before the low-cut to listen to, and the one to filter.
+    /// Takes the frame to listen to, and the one to filter.
     pub(super) fn process(&mut self, heard: Frame, frame: Frame) -> Frame {
         if self.listening {
             self.finder.push(heard);
         }
         self.notches.process(frame)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::measure::level_db;
+    use super::*;
+    use std::f64::consts::TAU;
+
+    const RATE_HZ: usize = 48_000;
+
+    /// Mains hum as it is: more odd harmonics than even ones, falling.
+    fn hum(fundamental_hz: f64, n: usize) -> f64 {
+        let time = n as f64 / RATE_HZ as f64;
+        (1..=10)
+            .map(|k| {
+                let harmonic = f64::from(k);
+                let strength = if k % 2 == 1 { 0.01 } else { 0.004 } / harmonic;
+                strength * (TAU * harmonic * fundamental_hz * time + harmonic).sin()
+            })
+            .sum()
+    }
+
+    /// A bass line in quarter notes of 0.6 s with a chord above, each note with eight harmonics and fading, over a little noise.
+    fn music(n: usize, noise: &mut u32) -> f64 {
+        const BASS_HZ: [f64; 8] = [65.406, 97.999, 55.0, 82.407, 73.416, 110.0, 48.999, 61.735];
+        let time = n as f64 / RATE_HZ as f64;
+        let since = time % 0.6;
+        let bass_hz = BASS_HZ[n / (RATE_HZ * 3 / 5) % 8];
+        let note = |hz: f64, loud: f64| -> f64 {
+            (1..=8)
+                .map(|k| loud / f64::from(k) * (-3.0 * since).exp() * (TAU * f64::from(k) * hz * since).sin())
+                .sum()
+        };
+        *noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let hiss = 0.004 * (f64::from(*noise) / f64::from(u32::MAX) - 0.5);
+        note(bass_hz, 0.1) + note(4.0 * bass_hz, 0.05) + note(5.0 * bass_hz, 0.05) + note(6.0 * bass_hz, 0.05) + hiss
+    }
+
+    /// Listens to music and hum for `seconds`, and filters the hum alone: when it was found first, in s, and what is left of it in the last second, in dB.
+    fn listen(fundamental_hz: f64, seconds: usize, with_music: f64) -> (Option<f64>, f64) {
+        let mut filter = HumFilter::new(RATE_HZ as f64);
+        let (mut found, mut noise) = (None, 1);
+        let (mut before, mut after) = (Vec::new(), Vec::new());
+        for n in 0..seconds * RATE_HZ {
+            if n.is_multiple_of(32) {
+                filter.turn(Hum::Auto, n == 0);
+            }
+            let hum = hum(fundamental_hz, n);
+            let heard = hum + with_music * music(n, &mut noise);
+            let [left, _] = filter.process([heard; 2], [hum; 2]);
+            found = found.or_else(|| filter.frequency_hz().map(|_| n as f64 / RATE_HZ as f64));
+            before.push(hum);
+            after.push(left);
+        }
+        let last = (seconds - 1) * RATE_HZ;
+        (found, level_db(&after[last..]) - level_db(&before[last..]))
+    }
+
+    #[test]
+    fn clear_hum_falls_by_thirty_decibels_within_four_seconds() {
+        for fundamental_hz in [49.95, 60.1] {
+            let (found, left_db) = listen(fundamental_hz, 5, 0.0);
+            assert!(
+                found.is_some_and(|found| found <= 3.0) && left_db < -30.0,
+                "{fundamental_hz} Hz: {left_db:.1} dB are left, found after {found:?} s"
+            );
+        }
+    }
+
+    #[test]
+    fn hum_under_music_falls_by_thirty_decibels() {
+        // The bass is as loud as the hum's fundamental, or five times as loud.
+        for with_music in [0.1, 0.5] {
+            for fundamental_hz in [49.95, 60.1] {
+                let (found, left_db) = listen(fundamental_hz, 10, with_music);
+                assert!(
+                    found.is_some_and(|found| found < 5.0) && left_db < -30.0,
+                    "{fundamental_hz} Hz, music {with_music}: {left_db:.1} dB are left, found after {found:?} s"
+                );
+            }
+        }
     }
 }
