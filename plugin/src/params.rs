@@ -15,6 +15,8 @@ const MAX_LIMIT_DB: f32 = 60.0;
 const NO_CUT_OCTAVES: f32 = MIN_CUT_OCTAVES + 0.01;
 /// Lowest value of the low-cut: "off".
 const MIN_CUT_OCTAVES: f32 = 3.3;
+/// Step of the hum notch that listens for the frequency.
+pub(crate) const HUM_AUTO: i32 = 3;
 /// What the hum notch's steps are called. Sessions keep the step's number: names may change, order may not.
 const HUM_TEXTS: [&str; 4] = ["off", "50 Hz", "60 Hz", "auto"];
 
@@ -129,7 +131,7 @@ impl DualstepParams {
                 hum: match self.hum.value() {
                     1 => Hum::Mains50,
                     2 => Hum::Mains60,
-                    3 => Hum::Auto,
+                    HUM_AUTO => Hum::Auto,
                     _ => Hum::Off,
                 },
                 tilt_db: self.tilt.value(),

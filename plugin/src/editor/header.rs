@@ -1,10 +1,13 @@
 //! The first line: presets, A/B, undo, theme, bypass.
 
+use super::built_in::BUILT_IN;
 use super::control::{Desk, sound};
-use super::presets::{BUILT_IN, Library, Preset};
+use super::dialogs::Dialogs;
+use super::library::Library;
+use super::presets::Preset;
 use super::theme::Palette;
 use crate::DualstepParams;
-use egui::{Button, ComboBox, Id, Key, Modal, Response, RichText, Shape, Stroke, TextEdit, Ui, WidgetInfo, vec2};
+use egui::{Button, ComboBox, Response, RichText, Shape, Stroke, Ui, WidgetInfo, vec2};
 use std::path::PathBuf;
 
 /// What the user does with presets.
@@ -12,36 +15,7 @@ use std::path::PathBuf;
 pub(super) struct PresetBar {
     /// None where the system names no folder for it.
     pub(super) library: Option<Library>,
-    dialog: Option<Dialog>,
-}
-
-/// A question in front of the panel.
-struct Dialog {
-    action: Action,
-    /// Name or path.
-    text: String,
-    /// Why the last try failed.
-    problem: String,
-    shown: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Action {
-    Save,
-    Delete,
-    Import,
-    Export,
-}
-
-impl Dialog {
-    fn new(action: Action, text: String) -> Self {
-        Self {
-            action,
-            text,
-            problem: String::new(),
-            shown: false,
-        }
-    }
+    dialogs: Dialogs,
 }
 
 impl PresetBar {
@@ -49,7 +23,7 @@ impl PresetBar {
     pub(super) fn open(folder: Option<PathBuf>) -> Self {
         Self {
             library: folder.map(|folder| Library::open(folder.join("presets"))),
-            dialog: None,
+            dialogs: Dialogs::default(),
         }
     }
 
@@ -136,127 +110,46 @@ impl PresetBar {
             *chosen = Some(preset.name);
         }
         self.menu(ui, chosen.as_deref());
-        self.ask(ui, palette, params, desk, chosen);
+        if let Some(library) = &mut self.library {
+            self.dialogs.show(ui, palette, library, params, desk, chosen);
+        }
     }
 
     fn menu(&mut self, ui: &mut Ui, chosen: Option<&str>) {
-        let Some(library) = &mut self.library else { return };
+        let Some(library) = &mut self.library else {
+            ui.add_enabled(false, Button::new("Preset"))
+                .on_disabled_hover_text("Presets can't be kept: the system names no folder for your data. Is HOME set?");
+            return;
+        };
         let own = chosen.filter(|name| library.has(name));
+        let dialogs = &mut self.dialogs;
         ui.menu_button("Preset", |ui| {
-            let mut dialog = None;
-            let name = own.unwrap_or_default().to_owned();
-            if ui
-                .button("Save as...")
-                .on_hover_text("Keep what is set now under a name.")
-                .clicked()
-            {
-                dialog = Some(Dialog::new(Action::Save, name.clone()));
+            let hint = "Keep what is set now under a name.";
+            if ui.button("Save as...").on_hover_text(hint).clicked() {
+                dialogs.save(own.unwrap_or_default());
             }
             let delete = ui.add_enabled(own.is_some(), Button::new("Delete..."));
             if delete.on_disabled_hover_text("Only your own presets can be deleted.").clicked() {
-                dialog = Some(Dialog::new(Action::Delete, name));
+                dialogs.delete(own.unwrap_or_default());
             }
             ui.separator();
-            if ui
-                .button("Import...")
-                .on_hover_text("Take a preset file into your own presets.")
-                .clicked()
-            {
-                dialog = Some(Dialog::new(Action::Import, String::new()));
+            let hint = "Take a preset file into your own presets.";
+            if ui.button("Import...").on_hover_text(hint).clicked() {
+                dialogs.import(library);
             }
-            if ui
-                .button("Export...")
-                .on_hover_text("Write what is set now to a file, for others.")
-                .clicked()
-            {
-                let home = etcetera::home_dir().unwrap_or_default();
-                let path = home.join(format!("{}.json", chosen.unwrap_or("Dualstep preset")));
-                dialog = Some(Dialog::new(Action::Export, path.display().to_string()));
+            let hint = "Write what is set now to a file, for others.";
+            if ui.button("Export...").on_hover_text(hint).clicked() {
+                dialogs.export(library, chosen.unwrap_or("Dualstep preset"));
             }
             ui.separator();
-            if ui
-                .button("Show folder")
-                .on_hover_text(library.folder().display().to_string())
-                .clicked()
-            {
-                ui.open_url(egui::OpenUrl::new_tab(library.folder().display().to_string()));
+            let folder = library.folder().display().to_string();
+            if ui.button("Show folder").on_hover_text(&folder).clicked() {
+                ui.open_url(egui::OpenUrl::new_tab(folder));
             }
             if ui.button("Read folder again").clicked() {
                 library.look();
             }
-            if dialog.is_some() {
-                self.dialog = dialog;
-            }
         });
-    }
-
-    /// The question that is open, if any.
-    fn ask(&mut self, ui: &mut Ui, palette: &Palette, params: &DualstepParams, desk: &mut Desk<'_>, chosen: &mut Option<String>) {
-        let (Some(dialog), Some(library)) = (&mut self.dialog, &mut self.library) else {
-            return;
-        };
-        let replaces = dialog.action == Action::Save && library.has(dialog.text.trim());
-        let (question, act) = match dialog.action {
-            Action::Save => ("Save under which name?", if replaces { "Replace" } else { "Save" }),
-            Action::Delete => ("Delete this preset? Its file moves to the folder \"replaced\".", "Delete"),
-            Action::Import => ("Path of the preset file:", "Import"),
-            Action::Export => ("Write to which file? One that exists isn't replaced.", "Export"),
-        };
-        let (mut go, mut close) = (false, false);
-        let modal = Modal::new(Id::unique("preset dialog")).show(ui.ctx(), |ui| {
-            ui.set_width(400.0);
-            ui.label(question);
-            let name = ui.add_enabled(
-                dialog.action != Action::Delete,
-                TextEdit::singleline(&mut dialog.text)
-                    .desired_width(f32::INFINITY)
-                    .id(Id::unique("preset name")),
-            );
-            if !dialog.shown {
-                dialog.shown = true;
-                name.request_focus();
-            }
-            go = name.lost_focus() && ui.input(|input| input.key_pressed(Key::Enter));
-            if replaces {
-                ui.small("There is a preset of this name. The old one is kept in the folder \"replaced\".");
-            }
-            if !dialog.problem.is_empty() {
-                ui.label(RichText::new(&dialog.problem).color(palette.warning));
-            }
-            ui.horizontal(|ui| {
-                let ready = !dialog.text.trim().is_empty();
-                go |= ui.add_enabled(ready, Button::new(act)).clicked();
-                go &= ready;
-                close = ui.button("Cancel").clicked();
-            });
-        });
-        if go {
-            let text = dialog.text.trim().to_owned();
-            let result = match dialog.action {
-                Action::Save => library.save(&Preset::of(params, &text)).map(|()| Some(text)),
-                Action::Delete => library.remove(&text).map(|()| None),
-                Action::Import => Preset::read(&PathBuf::from(&text)).and_then(|preset| {
-                    library.save(&preset)?;
-                    desk.change_all(params, &preset.values(params));
-                    Ok(Some(preset.name))
-                }),
-                Action::Export => {
-                    let path = PathBuf::from(&text);
-                    let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-                    Preset::of(params, &name).write(&path, false).map(|()| chosen.clone())
-                }
-            };
-            match result {
-                Ok(name) => {
-                    *chosen = name;
-                    close = true;
-                }
-                Err(problem) => dialog.problem = problem,
-            }
-        }
-        if close || modal.should_close() {
-            self.dialog = None;
-        }
     }
 }
 

@@ -4,8 +4,8 @@ use super::control::{Control, Desk, hint};
 use super::theme::Palette;
 use egui::text::{CCursor, CCursorRange};
 use egui::{
-    Align2, Color32, CursorIcon, Event, EventFilter, FontId, Id, Key, Modifiers, MouseWheelUnit, PointerButton, Pos2, Rect, Response,
-    Sense, Shape, Stroke, TextEdit, Ui, UiBuilder, Vec2, WidgetInfo, pos2, vec2,
+    Align, Align2, Color32, CursorIcon, Event, EventFilter, FontId, Id, Key, Label, Layout, Modifiers, MouseWheelUnit, PointerButton, Pos2,
+    Rect, Response, RichText, Sense, Shape, Stroke, TextEdit, Ui, UiBuilder, Vec2, WidgetInfo, pos2, vec2,
 };
 
 /// Pointer travel from one end to the other, in points.
@@ -41,6 +41,8 @@ pub(super) struct Knob<'a> {
     pub(super) height: f32,
     pub(super) colour: Color32,
     pub(super) activity: Option<Activity>,
+    /// Shown beside the dial: what was found, what is done right now.
+    pub(super) reading: Option<String>,
 }
 
 /// What is typed into a knob's number.
@@ -80,6 +82,12 @@ impl Knob<'_> {
         );
         let number = Rect::from_center_size(pos2(all.center().x, all.bottom() - LINE / 2.0), vec2(width.min(92.0), LINE));
         self.number(ui, desk, palette, number, &text);
+        if let Some(reading) = &self.reading {
+            let place = Rect::from_min_max(pos2(dial.right() + 8.0, dial.top()), pos2(all.right(), dial.bottom()));
+            let layout = Layout::left_to_right(Align::Center);
+            let mut beside = ui.new_child(UiBuilder::new().max_rect(place).layout(layout));
+            beside.add(Label::new(RichText::new(reading).small().color(palette.text)).selectable(false));
+        }
         response.on_hover_cursor(CursorIcon::ResizeVertical).on_hover_ui(|ui| {
             ui.set_max_width(300.0);
             ui.label(hint(self.id));

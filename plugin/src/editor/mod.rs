@@ -1,11 +1,15 @@
 //! The editor: a window of a size that sessions keep, and the panel in it.
 
 mod analysis;
+mod built_in;
 mod control;
+mod dialogs;
+mod files;
 mod handle;
 mod header;
 mod history;
 mod knob;
+mod library;
 mod meters;
 mod panel;
 mod presets;

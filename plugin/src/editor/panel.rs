@@ -13,7 +13,9 @@ use super::status_line::status_line;
 use super::switch::switch;
 use super::theme::{self, Palette};
 use crate::DualstepParams;
+use crate::params::HUM_AUTO;
 use dualstep_engine::link::{Status, WorkerState};
+use dualstep_engine::output::static_gain_db;
 use egui::{Align, Button, Context, Layout, Rect, Rgba, RichText, ScrollArea, Theme, Ui, UiBuilder, pos2, vec2};
 use nice_plug::context::gui::GuiContext;
 use nice_plug::prelude::ParamSetter;
@@ -110,8 +112,8 @@ pub struct Panel {
     presets: PresetBar,
     analysis: Analysis,
     spectrogram: Spectrogram,
-    /// Smoothed, in dB: what stage 1 removes, what stage 2 changes.
-    amounts: [f32; 2],
+    /// Smoothed, in dB: what stage 1 removes, what stage 2 changes, by how much the compressor lowers what is loud.
+    amounts: [f32; 3],
     /// When samples came last, and when the amounts were smoothed last.
     heard: Option<Instant>,
     smoothed: Instant,
@@ -130,7 +132,7 @@ impl Panel {
             presets: PresetBar::open(instance.folder.clone()),
             analysis: Analysis::default(),
             spectrogram: Spectrogram::default(),
-            amounts: [0.0, -120.0],
+            amounts: [0.0, -120.0, 0.0],
             heard: None,
             smoothed: Instant::now(),
             gui: None,
@@ -224,11 +226,12 @@ impl Panel {
         self.smoothed = now;
         let share = 1.0 - (-passed / SMOOTH_S).exp();
         let running = status.state() == WorkerState::Running;
-        let now_db = if running {
-            [status.removed_db(), status.restored_db()]
+        let (removed_db, restored_db) = if running {
+            (status.removed_db(), status.restored_db())
         } else {
-            [0.0, -120.0]
+            (0.0, -120.0)
         };
+        let now_db = [removed_db, restored_db, compressor_reduction_db(status, &self.instance.params)];
         for (amount, now_db) in self.amounts.iter_mut().zip(now_db) {
             *amount += share * (now_db - *amount);
         }
@@ -292,8 +295,21 @@ impl Panel {
                 height: Knob::height(TINY),
                 colour: palette.neutral,
                 activity: None,
+                reading: self.found(id, params),
             };
             knob.show(&mut ui, desk, palette, unit);
+        }
+    }
+
+    /// What a part of the output section finds and does right now, if it is on.
+    fn found(&self, id: &str, params: &DualstepParams) -> Option<String> {
+        match id {
+            "hum" if params.hum.value() == HUM_AUTO => Some(match self.instance.status.hum_hz() {
+                Some(hz) => format!("{hz:.2} Hz"),
+                None => "listening...".to_owned(),
+            }),
+            "comp" if params.comp.value() > 0.0 => Some(loss_text(self.amounts[2])),
+            _ => None,
         }
     }
 
@@ -321,6 +337,7 @@ impl Panel {
                 height: Knob::height(BIG),
                 colour,
                 activity,
+                reading: None,
             };
             knob.show(&mut ui, desk, palette, unit * units);
         }
@@ -425,10 +442,24 @@ fn is_default(control: &dyn Control) -> bool {
     control.value() == control.default()
 }
 
+/// What the compressor takes from what is loud, in dB: 0 or less. Its make-up, which what is quiet gets too, is left out.
+fn compressor_reduction_db(status: &Status, params: &DualstepParams) -> f32 {
+    let amount = f64::from(params.comp.value() / 100.0);
+    let makeup_db = static_gain_db(f64::NEG_INFINITY, amount);
+    #[expect(clippy::cast_possible_truncation, reason = "some decibels, for display")]
+    let makeup_db = makeup_db as f32;
+    (status.compressor_db() - makeup_db).min(0.0)
+}
+
+/// A change of at most 0 dB, to a tenth; never "-0.0".
+fn loss_text(change_db: f32) -> String {
+    format!("{:.1} dB", (10.0 * change_db.min(0.0)).round() / 10.0 + 0.0)
+}
+
 /// What stage 1 removes; the ring is full at 30 dB.
 fn removed_activity(removed_db: f32) -> Activity {
     Activity {
-        text: [format!("{:.1} dB", (0.0 - removed_db).min(0.0) + 0.0), "removed".to_owned()],
+        text: [loss_text(-removed_db), "removed".to_owned()],
         share: removed_db / 30.0,
     }
 }
@@ -443,5 +474,23 @@ fn restored_activity(restored_db: f32) -> Activity {
     Activity {
         text: [text, "restored".to_owned()],
         share: (restored_db / 60.0 + 1.0).max(0.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn losses_are_never_minus_nothing() {
+        for (change_db, text) in [
+            (-0.04, "0.0 dB"),
+            (0.0, "0.0 dB"),
+            (-0.0, "0.0 dB"),
+            (1.0, "0.0 dB"),
+            (-9.38, "-9.4 dB"),
+        ] {
+            assert_eq!(loss_text(change_db), text);
+        }
     }
 }

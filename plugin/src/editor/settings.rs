@@ -1,6 +1,6 @@
 //! What the user prefers in all sessions. One file, written whole.
 
-use super::presets::write_whole;
+use super::files::write_whole;
 use egui::Theme;
 use etcetera::BaseStrategy;
 use serde::{Deserialize, Serialize};
