@@ -1,4 +1,4 @@
-"""Makes the manual's pictures of the panel: `python pictures.py Dualstep.clap RECORDING FOLDER`. `cargo xtask pictures` runs it."""
+"""Makes the manual's pictures of the panel: `python pictures.py Dualstep.clap RECORDING FOLDER [--all]`. `cargo xtask pictures` runs it."""
 
 import json
 import os
@@ -10,15 +10,17 @@ from pedalboard.io import AudioFile
 from window import RATE_HZ, Player, Screen, picture
 
 SECONDS = 13
+STUDIO, LIVE = "org.dualstep.studio", "org.dualstep.live"
 # Name, plugin, light, pixels per point. At two pixels per point a picture has 0.5 MB: those are for looking, not for keeping.
-PICTURES = [
-    ("panel", "org.dualstep.studio", False, 1.0),
-    ("panel-light", "org.dualstep.studio", True, 1.0),
-    ("panel-live", "org.dualstep.live", False, 1.0),
+KEPT = [
+    ("panel", STUDIO, False, 1.0),
+    ("panel-light", STUDIO, True, 1.0),
+    ("panel-live", LIVE, False, 1.0),
 ]
+ALL = [(f"{'light' if light else 'dark'}-{scale:.0f}x", STUDIO, light, scale) for light in [False, True] for scale in [1.0, 2.0]]
 
 
-def main(bundle, recording, folder):
+def main(bundle, recording, folder, *options):
     with AudioFile(recording).resampled_to(RATE_HZ) as file:
         audio = file.read(file.frames)
     screen = Screen()
@@ -27,7 +29,7 @@ def main(bundle, recording, folder):
         os.environ["XDG_DATA_HOME"] = data
         settings = pathlib.Path(data, "dualstep", "settings.json")
         settings.parent.mkdir()
-        for name, plugin, light, scale in PICTURES:
+        for name, plugin, light, scale in ALL if "--all" in options else KEPT:
             settings.write_text(json.dumps({"light": light}))
             player = Player(bundle, plugin, audio)
             player.play()
@@ -37,7 +39,7 @@ def main(bundle, recording, folder):
             # 255 colours: a spectrogram in full colour takes three times as much.
             picture(*player.size()).quantize(255).save(path, optimize=True)
             player.end()
-            print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
+            print(f"{path}: {path.stat().st_size / 1000:.0f} kB, the host was late {player.late} times")
     screen.close()
 
 

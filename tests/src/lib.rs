@@ -15,5 +15,5 @@ pub mod signal;
 
 pub use audio::read_audio;
 pub use bundle::{Bundle, LIVE, PLUGINS, STUDIO, hop};
-pub use host::{Change, Mode, Parameter, Plugin};
-pub use signal::{Signal, assert_identical};
+pub use host::{Change, Mode, Parameter, Plugin, TRANSPARENT};
+pub use signal::{Signal, assert_identical, assert_no_hole};

@@ -200,6 +200,23 @@ pub fn assert_identical(found: &Signal, expected: &Signal, what: &str) {
     }
 }
 
+/// Checks that `heard` is `input`, `latency` frames late, but for 60 dB: every 96 frames (2 ms at 48 kHz), so that a short hole isn't outvoted by the
+/// music around it.
+///
+/// # Panics
+/// If it isn't, with `what` in the message.
+pub fn assert_no_hole(heard: &Signal, input: &Signal, latency: usize, what: &str) {
+    const WINDOW: usize = 96;
+    let dry = input.delayed(latency);
+    let begins = (latency..dry.frames().saturating_sub(WINDOW)).step_by(WINDOW);
+    assert!(begins.len() > 0, "{what}: nothing to compare in {} frames", dry.frames());
+    for begin in begins {
+        let (heard, dry) = (heard.slice(begin..begin + WINDOW), dry.slice(begin..begin + WINDOW));
+        let difference_db = heard.minus(&dry).level_db(&dry);
+        assert!(difference_db < -60.0, "{what}: {difference_db:.1} dB against dry at frame {begin}");
+    }
+}
+
 /// Scale-invariant signal-to-distortion ratio of `estimate` in dB (Le Roux et al. 2019): how much of it is `target`, at any loudness.
 #[must_use]
 pub fn si_sdr_db(estimate: &[f32], target: &[f32]) -> f64 {

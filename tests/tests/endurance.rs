@@ -1,15 +1,12 @@
 //! Long and crowded: hours of sound without drift, growth or a hole, cores that others have taken, and a host that breaks its own announcement.
 
 use dualstep_tests::process::{in_child, resident_kib, threads};
-use dualstep_tests::{Bundle, Change, Mode, PLUGINS, Plugin, Signal, assert_identical};
+use dualstep_tests::{Bundle, Change, Mode, PLUGINS, Plugin, Signal, TRANSPARENT, assert_identical, assert_no_hole};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The tests' usual sample rate.
 const RATE_HZ: f64 = 48_000.0;
-
-/// Values at which restored and dry sound the same: any hole, slip or drift shows as a difference from the delayed input.
-const TRANSPARENT: [(&str, f64); 3] = [("declick", 0.0), ("stage1", 0.0), ("stage2", 0.0)];
 
 /// Seconds of sound that a soak plays: 10, times `DUALSTEP_CASES` for long runs (360 is an hour).
 fn soak_seconds() -> usize {
@@ -110,12 +107,7 @@ fn play_paced(bundle: &Bundle, id: &str) {
         let due = std::time::Duration::from_millis(10) * (block + 1);
         std::thread::sleep(due.saturating_sub(begin.elapsed()));
     }
-    let dry = input.delayed(latency);
-    for begin in (latency..96_000 - 96).step_by(96) {
-        let (heard, dry) = (output.slice(begin..begin + 96), dry.slice(begin..begin + 96));
-        let difference_db = heard.minus(&dry).level_db(&dry);
-        assert!(difference_db < -60.0, "{id}: {difference_db:.1} dB against dry at frame {begin}");
-    }
+    assert_no_hole(&output, &input, latency, id);
 }
 
 #[test]

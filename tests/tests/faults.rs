@@ -3,7 +3,7 @@
 //! Each test runs in a process of its own, because the hooks are environment variables and because an allocation in `process` ends the process.
 
 use dualstep_tests::process::in_child;
-use dualstep_tests::{Bundle, Change, Mode, PLUGINS, Plugin, Signal, assert_identical, hop};
+use dualstep_tests::{Bundle, Change, Mode, PLUGINS, Plugin, Signal, TRANSPARENT, assert_identical, assert_no_hole, hop};
 
 /// The tests' usual sample rate.
 const RATE_HZ: f64 = 48_000.0;
@@ -27,9 +27,6 @@ fn start(bundle: &Bundle, id: &str, mode: Mode, set: &[(&str, f64)]) -> Plugin {
     plugin.activate(RATE_HZ, 1024);
     plugin
 }
-
-/// Values at which restored and dry sound the same.
-const TRANSPARENT: [(&str, f64); 3] = [("declick", 0.0), ("stage1", 0.0), ("stage2", 0.0)];
 
 #[test]
 fn a_worker_too_slow_is_heard_as_dry() {
@@ -62,13 +59,7 @@ fn find_holes(id: &str) {
     let latency = plugin.latency();
     let input = Signal::disc(1, 96_000, RATE_HZ);
     let output = plugin.render(&input, &[64, 480, 1024], &[]);
-    let dry = input.delayed(latency);
-    // Every 2 ms, so that a short hole isn't outvoted by the music around it.
-    for begin in (latency..96_000 - 96).step_by(96) {
-        let (heard, dry) = (output.slice(begin..begin + 96), dry.slice(begin..begin + 96));
-        let difference_db = heard.minus(&dry).level_db(&dry);
-        assert!(difference_db < -60.0, "{id}: {difference_db:.1} dB against dry at frame {begin}");
-    }
+    assert_no_hole(&output, &input, latency, id);
 }
 
 #[test]

@@ -25,6 +25,40 @@ pub struct Args {
     pub cargo: Vec<String>,
 }
 
+/// Which bundles a command works with.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct Choice {
+    /// Use the bundles in DUALSTEP_BUNDLE or target/bundled as they are
+    #[arg(long)]
+    pub no_build: bool,
+}
+
+impl Choice {
+    /// The optimised `.clap`.
+    ///
+    /// # Errors
+    /// If it has to be built and can't be.
+    pub fn clap(self) -> Result<PathBuf> {
+        if self.no_build {
+            find_or_build()
+        } else {
+            Ok(build(&["--release".to_owned()])?.join(CLAP))
+        }
+    }
+}
+
+/// Where a command writes to: the folder that was asked for, as the user means it, or else `usual` in the workspace.
+///
+/// # Errors
+/// If the current folder is unknown.
+pub fn results_folder(asked: Option<&Path>, usual: &str) -> Result<PathBuf> {
+    // The build changes the current folder, to which paths on the command line are relative.
+    asked.map_or_else(
+        || Ok(workspace_root().join(usual)),
+        |asked| std::path::absolute(asked).context("the current folder is unknown"),
+    )
+}
+
 /// Runs the command.
 ///
 /// # Errors

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use crate::audio::{Encoding, Planar, Reader, Writer, silence};
-use crate::bundle::{self, CLAP};
+use crate::bundle;
 use crate::host::Bundle;
 use crate::metrics::{noise_floor_db, si_sdr_db};
 use crate::render::{self, Job, LIVE, Outcome, STUDIO, Settings};
@@ -20,9 +20,9 @@ pub struct Args {
     /// Folder for the results [default: out/demo in the workspace]
     #[arg(long, value_name = "FOLDER")]
     pub out: Option<PathBuf>,
-    /// Use the bundles in DUALSTEP_BUNDLE or target/bundled as they are
-    #[arg(long)]
-    pub no_build: bool,
+    /// See there.
+    #[command(flatten)]
+    pub bundle: bundle::Choice,
 }
 
 /// A bundled recording.
@@ -40,16 +40,8 @@ struct Clip {
 /// If the build, a rendering or writing a result fails.
 pub fn run(args: &Args) -> Result<()> {
     let root = bundle::workspace_root();
-    let out = args
-        .out
-        .clone()
-        .map_or_else(|| Ok(root.join("out").join("demo")), std::path::absolute)?;
-    let clap = if args.no_build {
-        bundle::find_or_build()?
-    } else {
-        bundle::build(&["--release".to_owned()])?.join(CLAP)
-    };
-    let plugin = Bundle::load(&clap)?;
+    let out = bundle::results_folder(args.out.as_deref(), "out/demo")?;
+    let plugin = Bundle::load(&args.bundle.clap()?)?;
     fs::create_dir_all(&out).with_context(|| format!("can't make the folder {}", out.display()))?;
     let clips = find_clips(&root.join("assets").join("demo"))?;
     println!();

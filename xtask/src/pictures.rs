@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::bundle::{self, CLAP};
+use crate::bundle;
 use crate::test::environment_for;
 
 /// Opens the built plugin's panel under Xvfb while the demo recording plays, and makes docs/panel*.png anew.
@@ -14,9 +14,12 @@ pub struct Args {
     /// Folder for the pictures [default: docs in the workspace]
     #[arg(long, value_name = "FOLDER")]
     pub out: Option<PathBuf>,
-    /// Use the bundle in DUALSTEP_BUNDLE or target/bundled as it is
-    #[arg(long)]
-    pub no_build: bool,
+    /// Make every state of the panel instead, in both themes and at one and two pixels per point: to look at, not to keep
+    #[arg(long, requires = "out")]
+    pub all: bool,
+    /// See there.
+    #[command(flatten)]
+    pub bundle: bundle::Choice,
 }
 
 /// Runs the command.
@@ -25,17 +28,15 @@ pub struct Args {
 /// If the build fails, or there is no Xvfb.
 pub fn run(args: &Args) -> Result<()> {
     let root = bundle::workspace_root();
-    let out = args.out.clone().map_or_else(|| Ok(root.join("docs")), std::path::absolute)?;
-    let clap = if args.no_build {
-        bundle::find_or_build()?
-    } else {
-        bundle::build(&["--release".to_owned()])?.join(CLAP)
-    };
+    let out = bundle::results_folder(args.out.as_deref(), "docs")?;
+    let clap = args.bundle.clap()?;
+    std::fs::create_dir_all(&out).with_context(|| format!("can't make the folder {}", out.display()))?;
     let status = Command::new(environment_for(&root)?)
         .arg(root.join("tests").join("python").join("pictures.py"))
         .arg(clap)
         .arg(root.join("assets").join("demo").join("canon-speech.flac"))
         .arg(out)
+        .args(args.all.then_some("--all"))
         .status()
         .context("can't run Python")?;
     if !status.success() {

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use serde_json::{Map, json};
 
-use crate::bundle::{self, CLAP, cargo};
+use crate::bundle::{self, cargo};
 
 /// Measures the engine's step, then the built plugin in a host beside peers: as Markdown, and as JSON if asked for.
 ///
@@ -23,9 +23,9 @@ pub struct Args {
     /// Leave out the engine's own bench
     #[arg(long)]
     pub plugin_only: bool,
-    /// Use the bundles in DUALSTEP_BUNDLE or target/bundled as they are
-    #[arg(long)]
-    pub no_build: bool,
+    /// See there.
+    #[command(flatten)]
+    pub bundle: bundle::Choice,
     /// Write all figures to this file, too
     #[arg(long)]
     pub json: Option<PathBuf>,
@@ -44,11 +44,7 @@ pub fn run(args: &Args) -> Result<()> {
         }
         println!();
     }
-    let clap = if args.no_build {
-        bundle::find_or_build()?
-    } else {
-        bundle::build(&["--release".to_owned()])?.join(CLAP)
-    };
+    let clap = args.bundle.clap()?;
     let seconds = f64::from(args.seconds);
     let load_before = system::load_average();
     let mut figures = Map::new();
