@@ -60,7 +60,7 @@ RATE, LAST_RATE = 2e-3, 0.01
 DROPOUT = 0.1
 AVERAGE = 0.999
 
-SPECTRUM_WEIGHT, RATIO_WEIGHT, HARM_WEIGHT = 15.0, 0.03, 0.05
+SPECTRUM_WEIGHT, RATIO_WEIGHT, HARM_WEIGHT = 10.0, 0.03, 0.1
 """Of the difference of compressed band spectra, per dB of signal-to-noise ratio, and per dB by which that falls. The first
 wants the lost band back as it sounds, and is asked of clean clips alone: behind noise it would lift what is left of the
 noise. The second weighs what is loud. The third is the physician's: recordings that are dark by themselves stay so."""
