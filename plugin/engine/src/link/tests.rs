@@ -512,7 +512,7 @@ fn the_output_section_is_fed_the_restored_signal_and_heard_in_the_mix_alone() {
     let run = |settings: &dyn Fn(usize) -> Settings| rig(1, 512).run(&input, 512, Pace::Offline, settings);
     let mut section = OutputSection::new(RATE_HZ);
     let restored = delayed(&input, 0.5);
-    let expected: Vec<f32> = restored.iter().map(|x| section.process([*x, 0.0], &output)[0]).collect();
+    let expected: Vec<f32> = restored.iter().map(|x| section.process([*x, 0.0], [0.0; 2], &output)[0]).collect();
     assert_eq!(run(&settings(1.0, false)), expected);
     assert_eq!(run(&settings(0.0, false)), delayed(&input, 1.0));
     // What is removed is the input minus the restored signal, before the output section.
