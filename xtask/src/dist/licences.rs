@@ -30,7 +30,7 @@ pub struct Dependency {
     pub folder: PathBuf,
 }
 
-/// All packages from registries that are linked into the plugin for `triple`, in order of their names. What only builds it isn't among them.
+/// All packages but this workspace's own that are linked into the plugin for `triple`, in order of their names. What only builds it isn't among them.
 ///
 /// # Errors
 /// If cargo fails, or a package doesn't say under which licence it is.
@@ -50,9 +50,12 @@ pub fn dependencies(triple: &str) -> Result<Vec<Dependency>> {
     ])?;
     let metadata: Value = serde_json::from_str(&run(&["metadata", "--format-version=1"])?).context("cargo metadata")?;
     let packages = metadata["packages"].as_array().context("cargo metadata names no packages")?;
+    let own = metadata["workspace_members"]
+        .as_array()
+        .context("cargo metadata names no members")?;
     let mut found = Vec::new();
-    // `name v1.2.3`, for this workspace's own packages with a path behind.
-    for line in tree.lines().filter(|line| !line.contains(" (/") && !line.contains(":\\")) {
+    // `name v1.2.3`, for packages in folders with a path behind.
+    for line in tree.lines() {
         let mut words = line.split_whitespace();
         let (Some(name), Some(version)) = (words.next(), words.next().and_then(|version| version.strip_prefix('v'))) else {
             continue;
@@ -61,6 +64,9 @@ pub fn dependencies(triple: &str) -> Result<Vec<Dependency>> {
             .iter()
             .find(|package| package["name"] == name && package["version"] == version)
             .with_context(|| format!("cargo metadata doesn't know {name} {version}"))?;
+        if own.contains(&package["id"]) {
+            continue;
+        }
         let text = |key: &str| package[key].as_str().unwrap_or_default().to_owned();
         let manifest = PathBuf::from(text("manifest_path"));
         let dependency = Dependency {

@@ -94,16 +94,15 @@ impl<T: Send + 'static, E: MainThreadExecutor<T> + 'static> WorkerThread<T, E> {
 
 impl<T, E> Drop for WorkerThread<T, E> {
     fn drop(&mut self) {
-        // The thread is shut down and joined when the handle is dropped
-        self.tasks_sender
-            .send(Message::Shutdown)
-            .expect("Failed while sending worker thread shutdown request");
-        self.join_handle
-            .take()
-            // Only possible if the WorkerThread got dropped twice, somehow?
-            .expect("Missing Worker thread JoinHandle")
-            .join()
-            .expect("Worker thread panicked");
+        // The thread is shut down and joined when the handle is dropped. A panic here would end the
+        // host, so a thread that has already ended is fine. A thread that drops its own handle
+        // can't join itself.
+        let _ = self.tasks_sender.send(Message::Shutdown);
+        if let Some(join_handle) = self.join_handle.take()
+            && join_handle.thread().id() != thread::current().id()
+        {
+            let _ = join_handle.join();
+        }
     }
 }
 
@@ -147,12 +146,9 @@ where
         match tasks_receiver.recv() {
             Ok(Message::Task((task, executor))) => match executor.upgrade() {
                 Some(e) => e.execute(task, true),
+                // Other instances of the plugin share this thread
                 None => {
-                    nice_trace!(
-                        "Received a new task but the executor is no longer alive, shutting down \
-                         worker"
-                    );
-                    return;
+                    nice_trace!("Received a new task but the executor is no longer alive");
                 }
             },
             Ok(Message::Shutdown) => return,

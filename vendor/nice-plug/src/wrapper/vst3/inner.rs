@@ -197,6 +197,20 @@ pub enum Task<P: Plugin> {
     CallMainThread,
 }
 
+#[cfg(all(feature = "editor", target_family = "unix", not(target_os = "macos")))]
+impl<P: Plugin> Task<P> {
+    /// Whether the task is for the editor's window, which belongs to the host's GUI thread.
+    fn is_for_editor(&self) -> bool {
+        match self {
+            Task::StateChanged
+            | Task::ParameterValueChanged(..)
+            | Task::RequestResize { .. }
+            | Task::CallMainThread => true,
+            Task::PluginTask(_) | Task::TriggerRestart(_) => false,
+        }
+    }
+}
+
 /// VST3 makes audio processing pretty complicated. In order to support both block splitting for
 /// sample accurate automation and MIDI CC handling through parameters we need to put all parameter
 /// changes and (translated) note events into a sorted array first.
@@ -501,7 +515,7 @@ impl<P: Vst3Plugin> WrapperInner<P> {
             // left in the run loop task queue, then those tasks will be posted to the regular event
             // loop so no work is lost.
             #[cfg(feature = "editor")]
-            if self.is_editor_open.load(Ordering::Relaxed) {
+            let task = if self.is_editor_open.load(Ordering::Relaxed) {
                 match self
                     .plug_view
                     .read()
@@ -509,14 +523,21 @@ impl<P: Vst3Plugin> WrapperInner<P> {
                     .unwrap()
                     .do_maybe_in_run_loop(task)
                 {
-                    Ok(()) => true,
-                    Err(task) => event_loop.schedule_gui(task),
+                    Ok(()) => return true,
+                    Err(task) => task,
                 }
             } else {
-                event_loop.schedule_gui(task)
+                task
+            };
+
+            // On Linux the regular event loop is a thread of its own. The editor belongs to the
+            // host's GUI thread, and while that thread opens or closes it, it is borrowed: a task
+            // for it would panic there and end the thread.
+            #[cfg(all(feature = "editor", target_family = "unix", not(target_os = "macos")))]
+            if task.is_for_editor() {
+                return true;
             }
 
-            #[cfg(not(feature = "editor"))]
             event_loop.schedule_gui(task)
         }
     }
