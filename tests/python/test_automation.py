@@ -1,6 +1,7 @@
 """Automation of the VST3 in DawDreamer, which sets parameters at the start of each block, against `cargo xtask render --automation`, which uses the CLAP."""
 
 import os
+import pathlib
 import subprocess
 import wave
 
@@ -40,8 +41,6 @@ def automated(bundles, recording, steps):
     """What DawDreamer makes of it, later by the latency."""
     engine = dawdreamer.RenderEngine(RATE_HZ, BLOCK)
     plugin = engine.make_plugin_processor("dualstep", str(bundles / "Dualstep.vst3"))
-    # DawDreamer announces that it is offline only from the second time on that it prepares a plugin. This prepares it.
-    plugin.enable_all_buses()
     for name, values in steps.items():
         curve = np.zeros(recording.shape[1], np.float32)
         for block, value in values.items():
@@ -60,3 +59,13 @@ def test_automation_lands_on_its_sample(bundles, tmp_path, recording):
     for name in STEPS:
         still = {**STEPS, name: {0: STEPS[name][0]}}
         assert np.abs(automated(bundles, recording, still)[:, late:] - heard).max() > 1e-3, f"{name} was not automated"
+
+
+def test_a_render_waits_for_a_slow_worker(recording, monkeypatch):
+    folder = os.environ.get("DUALSTEP_DEBUG_BUNDLE")
+    if not folder:
+        pytest.skip("DUALSTEP_DEBUG_BUNDLE names no folder: `cargo xtask test` builds the bundle whose worker can be slowed down")
+    expected = automated(pathlib.Path(folder), recording, STEPS)
+    # A hop is 20 ms, of which a host in real time lends half.
+    monkeypatch.setenv("DUALSTEP_WORKER_DELAY_MS", "15")
+    same_bits(automated(pathlib.Path(folder), recording, STEPS), expected)
