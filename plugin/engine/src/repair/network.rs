@@ -2,7 +2,7 @@
 //!
 //! Trained and described by `training/dualstep_training/detector.py`, whose names these are. Everything is causal: the answer at a sample is about the one
 //! [`Spec::lookahead`] before. Planes are `[time][channel]`, so that the taps of a convolution are one contiguous slice and each layer is one
-//! [`Affine`] over all that a call brings.
+//! `Affine` over all that a call brings.
 
 use crate::WeightsError;
 use crate::unet::kernel::{Activation, Affine, Buffer, Isa, Job, Rows};
