@@ -33,6 +33,10 @@ took away where the signal dominates. Where the input is the target already, *in
 the SI-SDR after it says how little was changed.
 """
 
+BALANCE = """Balance (`balance.py`), the slow equaliser of stage 2, on reduced validation clips after eight seconds of listening. Signal-to-noise ratio
+in dB (soft ceiling of 40), its change for the tenth of the clips that are served worst, and the difference of compressed band spectra:
+"""
+
 LIMITS = """## Limits
 
 - Trained for {hours} of audio in all: far from saturated.
@@ -82,6 +86,17 @@ def curve(run: Path) -> str:
     return "\n".join(lines)
 
 
+def balance(run: Path) -> str:
+    """What the balance does per kind, as a Markdown table; nothing for a run without one of its own."""
+    digits = {"ratio_in": 1, "ratio": 1, "worst_tenth": 1, "difference_in": 3, "difference": 3}
+    found = curves.rows(run / "balance.csv")
+    if not found:
+        return ""
+    lines = ["| kind | ratio, without | with | worst tenth | difference, without | with |", "|---|---|---|---|---|---|"]
+    lines += [f"| {r['kind']} | " + " | ".join(f"{float(r[name]):.{n}f}" for name, n in digits.items()) + " |" for r in found]
+    return BALANCE + "\n" + "\n".join(lines) + "\n"
+
+
 def data(cache: Path) -> str:
     """Sources with licences and hours, from the cache's manifest."""
     manifest = json.loads((cache / "manifest.json").read_text())
@@ -104,6 +119,7 @@ def card(cache: Path, runs: list[Path], notes: list[str]) -> str:
         parts.append(f"## {name}\n\n{trained}, {one.step} steps in this run.\n")
         parts.append(COLUMNS + "\n" + scores(run) + "\n")
         parts.append(f"Curve (the averaged weights, at each validation pass):\n\n{curve(run)}\n")
+        parts.extend(filter(None, [balance(run)]))
     parts.append("## Data\n\nDrawn at random with new degradation each time.\n\n" + data(cache) + "\n")
     hours = ", ".join(f"{one.hours:.1f} h ({one.spec['name']})" for one in saved)
     parts.append(LIMITS.format(hours=hours) + "".join(f"- {note}\n" for note in notes))
