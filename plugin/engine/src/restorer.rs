@@ -178,6 +178,17 @@ impl Restorer {
         let slot = (self.position % frames) as usize;
         let bins = self.geometry.spectrum_bins;
         let declick = if rest { 0.0 } else { controls.declick };
+        if rest && frames == 1 {
+            // Nothing is asked of this frame, now or later: its spectrum isn't needed.
+            for (channel, audio) in audio.chunks_exact_mut(self.geometry.hop).enumerate() {
+                self.repairs[channel].process(audio, declick);
+                self.stft.pass(&mut self.states[channel], audio);
+                finite(audio);
+            }
+            self.spoilt = self.spoilt.saturating_sub(1);
+            self.position += 1;
+            return report;
+        }
         for (channel, audio) in audio.chunks_exact_mut(self.geometry.hop).enumerate() {
             report.clicks += self.repairs[channel].process(audio, declick);
             let spectrum = &mut self.spectra[slot][channel * bins..][..bins];

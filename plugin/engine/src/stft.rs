@@ -17,6 +17,8 @@ pub struct Stft {
     analysis: Vec<f32>,
     /// Synthesis window times what undoes the scale of the spectrum and of the inverse transform, the last `2 hop` samples.
     synthesis: Vec<f32>,
+    /// Both windows together, without any scale: the Hann window over the last `2 hop` samples.
+    both: Vec<f32>,
     forward: Arc<dyn RealToComplex<f32>>,
     inverse: Arc<dyn ComplexToReal<f32>>,
     /// One frame in the time domain.
@@ -50,6 +52,13 @@ impl StftChannel {
             history: vec![0.0; geometry.analysis],
             overlap: vec![0.0; geometry.hop],
         }
+    }
+
+    /// Appends a hop of input.
+    fn take(&mut self, audio: &[f32]) {
+        let kept = self.history.len() - audio.len();
+        self.history.copy_within(audio.len().., 0);
+        self.history[kept..].copy_from_slice(audio);
     }
 
     /// Back to the start of a stream.
@@ -98,6 +107,8 @@ impl Stft {
         let synthesis = synthesis_window(&analysis, geometry.hop);
         let scale = 2.0 / analysis.iter().sum::<f64>();
         let unscale = 1.0 / (scale * geometry.analysis as f64);
+        let tail = &analysis[analysis.len() - 2 * geometry.hop..];
+        let both: Vec<f64> = tail.iter().zip(&synthesis).map(|(a, s)| a * s).collect();
         let mut planner = RealFftPlanner::new();
         let forward = planner.plan_fft_forward(geometry.analysis);
         let inverse = planner.plan_fft_inverse(geometry.analysis);
@@ -105,6 +116,7 @@ impl Stft {
             hop: geometry.hop,
             analysis: scaled(&analysis, scale),
             synthesis: scaled(&synthesis, unscale),
+            both: scaled(&both, 1.0),
             time: vec![0.0; geometry.analysis],
             scratch: vec![Complex32::default(); forward.get_scratch_len().max(inverse.get_scratch_len())],
             forward,
@@ -122,14 +134,30 @@ impl Stft {
     /// # Real-time
     /// No allocation, lock or system call.
     pub fn analyse(&mut self, channel: &mut StftChannel, audio: &[f32], spectrum: &mut [Complex32]) {
-        let kept = channel.history.len() - self.hop;
-        channel.history.copy_within(self.hop.., 0);
-        channel.history[kept..].copy_from_slice(audio);
+        channel.take(audio);
         for ((time, sample), window) in self.time.iter_mut().zip(&channel.history).zip(&self.analysis) {
             *time = sample * window;
         }
         let done = self.forward.process_with_scratch(&mut self.time, spectrum, &mut self.scratch);
         assert!(done.is_ok(), "the spectrum doesn't have the geometry's bins");
+    }
+
+    /// What [`Stft::analyse`] and, with the spectrum as it is, [`Stft::synthesise`] do to a hop in place, but for rounding, without the transforms.
+    ///
+    /// # Panics
+    /// If `audio` doesn't hold `hop` samples.
+    ///
+    /// # Real-time
+    /// No allocation, lock or system call.
+    pub fn pass(&self, channel: &mut StftChannel, audio: &mut [f32]) {
+        assert_eq!(audio.len(), self.hop, "one hop goes in");
+        channel.take(audio);
+        let (first, second) = channel.history[channel.history.len() - 2 * self.hop..].split_at(self.hop);
+        let (rise, fall) = self.both.split_at(self.hop);
+        for n in 0..self.hop {
+            audio[n] = channel.overlap[n] + first[n] * rise[n];
+            channel.overlap[n] = second[n] * fall[n];
+        }
     }
 
     /// Adds the next frame of one channel and writes the hop that it completes: the one before the hop the frame ends with.
@@ -223,6 +251,33 @@ mod tests {
             for (units, hops) in [(6.0, 2), (2.0, 6), (2.0, 3), (2.0, 5)] {
                 let error_db = reconstruction_db(&geometry(rate_hz, units, hops));
                 assert!(error_db < -120.0, "{rate_hz} Hz, {hops} hops: {error_db:.1} dB");
+            }
+        }
+    }
+
+    #[test]
+    fn passing_is_transforming_there_and_back() {
+        for (units, hops) in [(6.0, 2), (2.0, 6)] {
+            let geometry = geometry(48e3, units, hops);
+            let mut stft = Stft::new(&geometry);
+            let mut spectrum = vec![Complex32::default(); geometry.spectrum_bins];
+            let mut channels = [StftChannel::new(&geometry), StftChannel::new(&geometry)];
+            let mut seed = 3;
+            for hop in 0..30 {
+                let input: Vec<f32> = (0..geometry.hop).map(|_| noise(&mut seed)).collect();
+                let mut whole = vec![0.0; geometry.hop];
+                stft.analyse(&mut channels[0], &input, &mut spectrum);
+                stft.synthesise(&mut channels[0], &mut spectrum, &mut whole);
+                // Now and then only: one must take over from the other anywhere.
+                let mut mixed = input.clone();
+                if hop % 7 < 3 {
+                    stft.pass(&mut channels[1], &mut mixed);
+                } else {
+                    stft.analyse(&mut channels[1], &input, &mut spectrum);
+                    stft.synthesise(&mut channels[1], &mut spectrum, &mut mixed);
+                }
+                let worst = whole.iter().zip(&mixed).fold(0.0, |worst: f32, (a, b)| worst.max((a - b).abs()));
+                assert!(worst < 2e-6, "hop {hop}: {worst}");
             }
         }
     }
