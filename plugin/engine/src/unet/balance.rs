@@ -119,10 +119,10 @@ impl Balance {
             } else {
                 &self.channels[channel..=channel]
             };
-            let (before, rest) = self.seen.split_at_mut(bands);
-            let (after, age) = rest.split_at_mut(bands);
-            // The layers see what is left first, then what was taken.
-            for (shape, which) in [(&mut *before, 1), (&mut *after, 0)] {
+            // The layers see what stage 1 has left, what it has taken, and how long that was heard.
+            let (left, rest) = self.seen.split_at_mut(bands);
+            let (taken, age) = rest.split_at_mut(bands);
+            for (shape, which) in [(&mut *left, 1), (&mut *taken, 0)] {
                 self.weights.isa.run(Shape {
                     heard,
                     which,
@@ -130,8 +130,8 @@ impl Balance {
                     shape,
                 });
             }
-            for (removed, left) in after.iter_mut().zip(before.iter()) {
-                *removed -= left;
+            for (taken, left) in taken.iter_mut().zip(left.iter()) {
+                *taken -= left;
             }
             age[0] = 1.0 - self.faded;
 
