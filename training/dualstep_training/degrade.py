@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from . import wear
+from . import augment, wear
 from .data import Cache
 from .defects import GENERATORS, Defect, recorded_disc
 from .screening import RATE_HZ
@@ -36,6 +36,9 @@ CLEAN_SHARE = 0.11
 WEAR_ONLY_SHARE = 0.07
 SINGLE_SHARE = 0.26
 DISC_SHARE = 0.38
+
+#: Taken from each of the two shares above for everyday noise if the excerpt is speech, which meets more of it.
+SPEECH_EVERYDAY = (0.06, 0.18)
 
 #: Share of worn items among those that aren't clean; with the clean ones, half of all items are unworn.
 WORN_SHARE = 0.56
@@ -93,6 +96,8 @@ class Recipe:
     band_of_source: bool = False
     #: Sets the SNR of clicks and thumps over the excerpt, as fixed sets do, and not over the pool they are sliced from.
     exact_snr: bool = False
+    #: Whether recorded everyday noise may get another tone, as in training; fixed sets take it as it is.
+    varied: bool = False
     #: Peak of the loudest of the three signals, dBFS.
     peak_db: float = -3.0
 
@@ -124,10 +129,11 @@ class Degrader:
         self._batches, self._seconds = int(state["batches"]), float(state["seconds"])
 
     def batch(self, batch: int, seconds: float) -> Batch:
-        """The next `batch` items of `seconds` each."""
+        """The next `batch` items of `seconds` each, with the variety of `augment.py`."""
         rng = np.random.default_rng([self.seed, 1, self._batches])
         self._pools.refresh(self._seconds)
         clean, kinds, bands = self.cache.sample_clean_bands(rng, batch, seconds)
+        augment.clean(rng, clean, kinds)
         recipes = [self._draw_recipe(rng, kind, band) for kind, band in zip(kinds, bands, strict=True)]
         self._batches += 1
         self._seconds += batch * seconds
@@ -135,7 +141,7 @@ class Degrader:
 
     def _draw_recipe(self, rng: np.random.Generator, kind: str, source_band_hz: float) -> Recipe:
         """Mixes wear and noise freely, by the shares above."""
-        recipe = Recipe(kind, peak_db=rng.uniform(-20, 0) if rng.random() < 0.7 else rng.uniform(-40, -20))
+        recipe = Recipe(kind, peak_db=rng.uniform(-20, 0) if rng.random() < 0.7 else rng.uniform(-40, -20), varied=True)
         self._draw_band(rng, recipe, source_band_hz)
         if rng.random() < CLEAN_SHARE:
             return recipe
@@ -144,11 +150,13 @@ class Degrader:
             recipe.wear = draw_wear(rng)
         if only_wear:
             return recipe
-        disc = DISC_SHARE - (0.12 if kind == "speech" else 0.0)  # speech meets more everyday noise
+        single, disc = SINGLE_SHARE, DISC_SHARE
+        if kind == "speech":
+            single, disc = single - SPEECH_EVERYDAY[0], disc - SPEECH_EVERYDAY[1]
         draw = rng.random() * (1 - CLEAN_SHARE - WEAR_ONLY_SHARE)
-        if draw < SINGLE_SHARE:
+        if draw < single:
             names = [str(rng.choice(list(DISC_CHANCES)))]
-        elif draw < SINGLE_SHARE + disc:
+        elif draw < single + disc:
             names = [name for name, chance in DISC_CHANCES.items() if rng.random() < chance] or ["hiss"]
         else:
             names = ["everyday"] + (["hiss"] if rng.random() < 0.2 else []) + (["hum"] if rng.random() < 0.1 else [])
@@ -190,6 +198,8 @@ class Degrader:
         """Adds each defect of a recipe in place, at its SNR. `noise`, `peaks`: `[samples]`."""
         for name, snr_db in recipe.noise.items():
             audio, events = self._pools.take(rng, name, len(noise))
+            if name == "everyday" and recipe.varied:
+                audio = torch.as_tensor(augment.noise(rng, audio.cpu().numpy()), device=self.device)
             rms = 1.0
             if name not in IMPULSIVE or recipe.exact_snr:
                 rms = max(float(audio.square().mean().sqrt()), 1e-5)

@@ -282,7 +282,7 @@ class Balance(nn.ModuleList):
     def banded(self, x: Tensor) -> Tensor:
         """Sums over the bins of each band: `[..., bin]` -> `[..., band]`."""
         out = x.new_zeros((*x.shape[:-1], len(self.sizes)))
-        bands = torch.repeat_interleave(torch.arange(len(self.sizes), device=x.device), self.sizes)
+        bands = torch.repeat_interleave(torch.arange(len(self.sizes), device=x.device), self.sizes, output_size=x.shape[-1])
         return out.index_add_(-1, bands, x)
 
     def heard(self, spectrum: Tensor) -> Tensor:
@@ -310,7 +310,7 @@ class Balance(nn.ModuleList):
             frames = torch.arange(1, dry.shape[1] + 1, dtype=dry.dtype, device=dry.device)
             age = (1.0 - self.keep**frames)[None, :, None].expand(len(dry), -1, 1)
             gains = self.gains(self.seen(self.heard(dry), self.heard(stage1), age))
-            return torch.repeat_interleave(gains, self.sizes, -1)
+            return torch.repeat_interleave(gains, self.sizes, -1, output_size=dry.shape[-2])
 
 
 @dataclass
