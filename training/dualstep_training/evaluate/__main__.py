@@ -93,8 +93,8 @@ def main(arguments: list[str] | None = None) -> int:
     cache.add_argument("--cache", type=Path, default=Path(__file__).resolve().parents[2] / "cache", help="folder of the training cache")
 
     command = commands.add_parser("set", parents=[out, cache], help="write the test set")
-    command.add_argument("--clips", type=int, default=8, help="clips per kind (default: 8)")
-    command.add_argument("--seconds", type=float, default=5.0, help="seconds that are scored of each (default: 5)")
+    command.add_argument("--clips", type=int, default=12, help="clips per kind (default: 12)")
+    command.add_argument("--seconds", type=float, default=10.0, help="seconds that are scored of each (default: 10)")
     command.add_argument("--seed", type=int, default=1)
     command.add_argument("--split", default="test", choices=("test", "valid"), help="split of the cache (default: test)")
     command.set_defaults(run=_set)
