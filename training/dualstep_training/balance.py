@@ -60,10 +60,11 @@ RATE, LAST_RATE = 2e-3, 0.01
 DROPOUT = 0.1
 AVERAGE = 0.999
 
-SPECTRUM_WEIGHT, RATIO_WEIGHT, HARM_WEIGHT = 10.0, 0.03, 0.1
+SPECTRUM_WEIGHT, RATIO_WEIGHT, HARM_WEIGHT, NOISY_HARM_WEIGHT = 10.0, 0.03, 0.1, 0.3
 """Of the difference of compressed band spectra, per dB of signal-to-noise ratio, and per dB by which that falls. The first
 wants the lost band back as it sounds, and is asked of clean clips alone: behind noise it would lift what is left of the
-noise. The second weighs what is loud. The third is the physician's: recordings that are dark by themselves stay so."""
+noise. The second weighs what is loud. The third is the physician's: recordings that are dark by themselves stay so, and behind
+noise, of which degraded clips show only so many kinds, caution counts three times."""
 
 RATIO_CEILING_DB = 40.0
 """Beyond this ratio nothing more is to be gained: unworn recordings may change that little."""
@@ -228,7 +229,8 @@ class Trainer:
         difference, ratio = judged(self.spec, looks, gain)
         harm = functional.relu(judged(self.spec, looks, torch.ones_like(gain))[1] - ratio)
         clean = torch.arange(len(ratio)) < BATCH[0]
-        loss = (SPECTRUM_WEIGHT * clean * difference - RATIO_WEIGHT * ratio + HARM_WEIGHT * harm).mean()
+        caution = torch.where(clean, HARM_WEIGHT, NOISY_HARM_WEIGHT)
+        loss = (SPECTRUM_WEIGHT * clean * difference - RATIO_WEIGHT * ratio + caution * harm).mean()
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self.optimiser.step()
