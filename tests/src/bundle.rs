@@ -24,6 +24,13 @@ pub struct Bundle {
     pub(crate) entry: PluginEntry,
 }
 
+impl From<PluginEntry> for Bundle {
+    /// A bundle that was loaded in another way, or is linked.
+    fn from(entry: PluginEntry) -> Self {
+        Self { entry }
+    }
+}
+
 impl Bundle {
     /// The bundle that users get: in `DUALSTEP_BUNDLE`, else in the workspace's `target/bundled`.
     ///

@@ -1,47 +1,49 @@
-//! Any numbers as sound, with any controls and any rests between them: what comes out is finite and not subnormal.
-//!
-//! The network is the small one of random weights, which says more extreme things than a trained one. No corpus.
+//! Any numbers as sound into the restorer, hop by hop, with any controls, skipped hops and resets between: what comes out is finite and not subnormal.
 
 #![no_main]
 
-use dualstep_engine::repair::ClickDetector;
-use dualstep_engine::{Controls, Model, Restorer};
+use dualstep_engine::Restorer;
+use dualstep_fuzz::{AnyControls, AnySound, DETECTOR, RATES_HZ, TINY, assert_sane, fill};
+use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
-use std::sync::LazyLock;
 
-static MODEL: LazyLock<Model> =
-    LazyLock::new(|| Model::from_bytes(include_bytes!("../../data/golden/random-weights.safetensors")).expect("sound weights"));
-static DETECTOR: LazyLock<ClickDetector> =
-    LazyLock::new(|| ClickDetector::from_bytes(include_bytes!("../../../assets/weights/detector.safetensors")).expect("sound weights"));
+#[derive(Arbitrary, Debug)]
+struct Case {
+    rate: u8,
+    stereo: bool,
+    steps: Vec<Step>,
+}
 
-fuzz_target!(|bytes: &[u8]| {
-    let mut restorer = Restorer::new(&MODEL, &DETECTOR, 8_000.0, 1).expect("a supported rate");
+#[derive(Arbitrary, Debug)]
+enum Step {
+    /// This many hops of the same.
+    Process(u8, AnyControls, [AnySound; 2]),
+    Skip(AnyControls, [AnySound; 2]),
+    Reset,
+}
+
+fuzz_target!(|case: Case| {
+    let rate_hz = RATES_HZ[usize::from(case.rate) % RATES_HZ.len()];
+    let channels = 1 + usize::from(case.stereo);
+    let mut restorer = Restorer::new(&TINY, &DETECTOR, rate_hz, channels).expect("a supported rate");
     let hop = restorer.geometry().hop;
-    let mut audio = vec![0.0; hop];
-    // A hop is 16 numbers repeated, so that short inputs reach far: first one byte per control, then the sound.
-    for piece in bytes.chunks(8 + 16 * 4).take(64) {
-        let (settings, sound) = piece.split_at(piece.len().min(8));
-        let setting = |index: usize| f32::from(settings.get(index).copied().unwrap_or(0)) / 255.0;
-        let controls = Controls {
-            declick: setting(0),
-            stage1: setting(1),
-            stage2: setting(2),
-            floor: setting(3),
-            linked: setting(4) > 0.5,
-            idle: setting(5) > 0.9,
+    let mut audio = vec![0.0; channels * hop];
+    let mut play = |restorer: &mut Restorer, run: bool, controls: &AnyControls, sounds: &[AnySound; 2]| {
+        audio.chunks_mut(hop).zip(sounds).for_each(|(channel, sound)| fill(channel, sound));
+        let controls = controls.controls();
+        let report = if run {
+            restorer.process(&mut audio, &controls)
+        } else {
+            restorer.skip(&mut audio, &controls)
         };
-        let (numbers, _) = sound.as_chunks();
-        for (n, sample) in audio.iter_mut().enumerate() {
-            let number = numbers.get(n % 16).copied().unwrap_or_default();
-            *sample = f32::from_le_bytes(number);
-        }
-        match settings.get(6) {
-            Some(0..8) => restorer.reset(),
-            Some(8..16) => drop(restorer.skip(&mut audio, &controls)),
-            _ => drop(restorer.process(&mut audio, &controls)),
-        }
-        if !matches!(settings.get(6), Some(0..8)) {
-            assert!(audio.iter().all(|x| *x == 0.0 || x.is_normal()), "{audio:?}");
+        assert_sane(&audio);
+        assert!(report.removed_db.is_finite() && report.restored_db.is_finite(), "{report:?}");
+    };
+    for step in &case.steps {
+        match step {
+            Step::Process(hops, controls, sounds) => (0..=hops % 32).for_each(|_| play(&mut restorer, true, controls, sounds)),
+            Step::Skip(controls, sounds) => play(&mut restorer, false, controls, sounds),
+            Step::Reset => restorer.reset(),
         }
     }
 });

@@ -1,12 +1,70 @@
-//! Any bytes as weights, of the networks or of the click detector: refused or read. Corpus: `tests/data/golden/random-weights.safetensors`.
+//! Any header in front of a network's or the click detector's data, and any bytes as a whole file: refused, or read and run sanely.
+//!
+//! The input is the header without its length, which a fuzzer would seldom keep right.
 
 #![no_main]
 
-use dualstep_engine::Model;
-use dualstep_engine::repair::ClickDetector;
+use dualstep_engine::repair::{ClickDetector, ClickRepair};
+use dualstep_engine::{Controls, Model, Restorer};
+use dualstep_fuzz::{DETECTOR, DETECTOR_FILE, TINY, assert_sane};
 use libfuzzer_sys::fuzz_target;
+use std::cell::RefCell;
 
-fuzz_target!(|bytes: &[u8]| {
-    let _ = Model::from_bytes(bytes);
-    let _ = ClickDetector::from_bytes(bytes);
+/// Small networks of random weights.
+const NETWORKS_FILE: &[u8] = include_bytes!("../../data/golden/random-weights.safetensors");
+
+/// Longest header that is tried, in bytes.
+const ROOM: usize = 1 << 14;
+
+/// A file whose header is exchanged, the data staying where it is: copying it would take most of the time.
+struct File(Vec<u8>);
+
+impl File {
+    fn new(file: &[u8]) -> RefCell<Self> {
+        let (length, rest) = file.split_first_chunk().expect("a length");
+        let length = usize::try_from(u64::from_le_bytes(*length)).expect("a length");
+        RefCell::new(Self([&[0; ROOM + 8], &rest[length..]].concat()))
+    }
+
+    /// The bytes with this header.
+    fn with(&mut self, header: &[u8]) -> &[u8] {
+        let begin = ROOM - header.len();
+        self.0[begin..begin + 8].copy_from_slice(&(header.len() as u64).to_le_bytes());
+        self.0[begin + 8..ROOM + 8].copy_from_slice(header);
+        &self.0[begin..]
+    }
+}
+
+thread_local! {
+    static NETWORKS: RefCell<File> = File::new(NETWORKS_FILE);
+    static CLICKS: RefCell<File> = File::new(DETECTOR_FILE);
+}
+
+/// The sound for one hop.
+fn tone(length: usize) -> Vec<f32> {
+    (0..length).map(|n| 0.5 * (n as f32 * 0.3).sin()).collect()
+}
+
+fuzz_target!(|header: &[u8]| {
+    if header.len() > ROOM {
+        return;
+    }
+    let _ = Model::from_bytes(header);
+    if let Ok(model) = NETWORKS.with_borrow_mut(|file| Model::from_bytes(file.with(header))) {
+        let mut restorer = Restorer::new(&model, &DETECTOR, 8_000.0, 1).expect("a supported rate");
+        for _ in 0..4 {
+            let mut audio = tone(restorer.geometry().hop);
+            let _ = restorer.process(&mut audio, &Controls::default());
+            assert_sane(&audio);
+        }
+    }
+    if let Ok(detector) = CLICKS.with_borrow_mut(|file| ClickDetector::from_bytes(file.with(header))) {
+        let geometry = TINY.spec().geometry(48e3).expect("a supported rate");
+        let mut repair = ClickRepair::new(&detector, &geometry, 48e3);
+        for _ in 0..4 {
+            let mut audio = tone(geometry.hop);
+            repair.process(&mut audio, 1.0);
+            assert_sane(&audio);
+        }
+    }
 });
