@@ -5,12 +5,14 @@
 //!
 //! - [`Bundle`] and [`Plugin`] load, set, play and save.
 //! - [`Signal`] makes test sounds and compares what comes out.
+//! - [`session`] looks into saved states.
 //! - [`process`] runs a test in a process of its own and counts threads and memory.
 
 mod audio;
 pub mod bundle;
 mod host;
 pub mod process;
+pub mod session;
 pub mod signal;
 
 pub use audio::read_audio;

@@ -1,17 +1,15 @@
 //! Sessions: what is saved comes back, and what is broken is refused whole.
 
 use dualstep_tests::bundle::workspace;
+use dualstep_tests::session::{HEADER, numbers, parse, wrap};
 use dualstep_tests::{Bundle, LIVE, PLUGINS, Plugin, STUDIO};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::collections::BTreeMap;
 
 /// All parameters, in the plugin's order. Sessions keep these ids: an id may be added, never changed.
 const IDS: [&str; 13] = [
     "declick", "stage1", "stage2", "limit", "mix", "output", "removed", "link", "bypass", "low_cut", "hum", "tilt", "comp",
 ];
-
-/// Bytes before the state's JSON: its length.
-const HEADER: usize = 8;
 
 /// An instance with no parameter at its initial value.
 fn moved(bundle: &Bundle, id: &str) -> Plugin {
@@ -31,18 +29,6 @@ fn moved(bundle: &Bundle, id: &str) -> Plugin {
 /// Values of all parameters.
 fn values(plugin: &mut Plugin) -> Vec<f64> {
     IDS.iter().map(|id| plugin.value(id)).collect()
-}
-
-/// The JSON inside a saved state.
-fn parse(saved: &[u8]) -> Value {
-    serde_json::from_slice(&saved[HEADER..]).expect("a state in JSON")
-}
-
-/// A state around other JSON.
-fn wrap(content: &[u8]) -> Vec<u8> {
-    let mut saved = (content.len() as u64).to_le_bytes().to_vec();
-    saved.extend_from_slice(content);
-    saved
 }
 
 #[test]
@@ -195,8 +181,24 @@ fn values_out_of_range_do_no_harm() {
             let mut plugin = Plugin::new(&bundle, id);
             // Refused or brought into range, either will do.
             let _ = plugin.load(&wrap(content.to_string().as_bytes()));
-            let stage1 = plugin.value("stage1");
-            assert!((0.0..=1.0).contains(&stage1), "{id}: {value} became {stage1}");
+            let stage1 = numbers(&plugin.save())["stage1"];
+            assert!((0.0..=100.0).contains(&stage1), "{id}: {value} became {stage1}");
+        }
+    }
+}
+
+#[test]
+fn what_is_no_number_sets_nothing() {
+    let bundle = Bundle::release();
+    for id in PLUGINS {
+        let mut plugin = moved(&bundle, id);
+        let saved = plugin.save();
+        for (parameter, value) in IDS
+            .iter()
+            .flat_map(|id| [f64::NAN, f64::INFINITY, f64::NEG_INFINITY].map(|value| (id, value)))
+        {
+            plugin.set_value(parameter, value);
+            assert_eq!(plugin.save(), saved, "{id}: {parameter} = {value} changed something");
         }
     }
 }
