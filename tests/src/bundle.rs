@@ -38,8 +38,7 @@ impl Bundle {
     /// If it isn't there or can't be loaded.
     #[must_use]
     pub fn release() -> Self {
-        let folder = std::env::var_os("DUALSTEP_BUNDLE").map_or_else(|| workspace().join("target/bundled"), PathBuf::from);
-        Self::open(&folder.join(CLAP_FILE))
+        Self::open(&release_folder().join(CLAP_FILE))
     }
 
     /// The bundle built without optimisation of the shell, with the features `assert_process_allocs` (an allocation in `process` ends the process)
@@ -49,9 +48,7 @@ impl Bundle {
     /// If it isn't there or can't be loaded.
     #[must_use]
     pub fn debug() -> Self {
-        let folder = std::env::var_os("DUALSTEP_DEBUG_BUNDLE")
-            .expect("DUALSTEP_DEBUG_BUNDLE names no folder: run the tests with `cargo xtask test`");
-        Self::open(&PathBuf::from(folder).join(CLAP_FILE))
+        Self::open(&debug_folder().join(CLAP_FILE))
     }
 
     /// Loads the bundle at `path`.
@@ -89,6 +86,17 @@ impl Bundle {
             .map(|found| (text(found.id()), text(found.name())))
             .collect()
     }
+}
+
+/// The folder of the bundles that users get.
+pub(crate) fn release_folder() -> PathBuf {
+    std::env::var_os("DUALSTEP_BUNDLE").map_or_else(|| workspace().join("target/bundled"), PathBuf::from)
+}
+
+/// The folder of the bundles with test hooks.
+pub(crate) fn debug_folder() -> PathBuf {
+    let folder = std::env::var_os("DUALSTEP_DEBUG_BUNDLE");
+    PathBuf::from(folder.expect("DUALSTEP_DEBUG_BUNDLE names no folder: run the tests with `cargo xtask test`"))
 }
 
 /// Frames of one hop, the networks' step in time: 20 ms in the studio plugin, 20/3 ms in the live one.

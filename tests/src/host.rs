@@ -438,7 +438,7 @@ impl Drop for Plugin {
 }
 
 /// The number the framework derives from a parameter's id. Sessions keep it: it must never change.
-fn number(id: &str) -> ClapId {
+pub(crate) fn number(id: &str) -> ClapId {
     let hash = id.bytes().fold(0u32, |hash, byte| hash.wrapping_mul(31).wrapping_add(byte.into()));
     ClapId::new(hash & !(1 << 31))
 }

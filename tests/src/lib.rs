@@ -1,9 +1,9 @@
-//! A small, honest CLAP host for the integration tests, and the measures they share.
+//! Small, honest hosts for the integration tests, and the measures they share.
 //!
-//! The tests never link the plugin: they load the built `Dualstep.clap` as a host would, by its absolute path. `cargo xtask test`
+//! The tests never link the plugin: they load the built `Dualstep.clap` or `Dualstep.vst3` as a host would, by its absolute path. `cargo xtask test`
 //! builds the bundles and says where they are in `DUALSTEP_BUNDLE` and `DUALSTEP_DEBUG_BUNDLE`.
 //!
-//! - [`Bundle`] and [`Plugin`] load, set, play and save.
+//! - [`Bundle`] and [`Plugin`] load, set, play and save the CLAP plugins, `Vst3Plugin` the VST3 ones.
 //! - [`Signal`] makes test sounds and compares what comes out.
 //! - [`session`] looks into saved states.
 //! - [`process`] runs a test in a process of its own and counts threads and memory.
@@ -14,8 +14,12 @@ mod host;
 pub mod process;
 pub mod session;
 pub mod signal;
+#[cfg(target_os = "linux")]
+mod vst3_host;
 
 pub use audio::read_audio;
 pub use bundle::{Bundle, LIVE, PLUGINS, STUDIO, hop};
 pub use host::{Change, Mode, Parameter, Plugin, TRANSPARENT};
 pub use signal::{Signal, assert_identical, assert_no_hole};
+#[cfg(target_os = "linux")]
+pub use vst3_host::Vst3Plugin;

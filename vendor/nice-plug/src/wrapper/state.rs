@@ -88,6 +88,21 @@ pub(crate) unsafe fn serialize_object<'a, P: Plugin>(
     }
 }
 
+/// What [`serialize_object()`] would store for a parameter with this normalized value.
+#[cfg(feature = "vst3")]
+pub(crate) unsafe fn preview_value(param_ptr: ParamPtr, normalized_value: f32) -> ParamValue {
+    unsafe {
+        match param_ptr {
+            ParamPtr::FloatParam(p) => ParamValue::F32((*p).preview_plain(normalized_value)),
+            ParamPtr::IntParam(p) => ParamValue::I32((*p).preview_plain(normalized_value)),
+            ParamPtr::BoolParam(p) => ParamValue::Bool((*p).preview_plain(normalized_value)),
+            // NOTE: An enum only tells the stable ID of its current value. The index is understood as
+            //       well.
+            ParamPtr::EnumParam(p) => ParamValue::I32((*p).preview_plain(normalized_value)),
+        }
+    }
+}
+
 /// Serialize a plugin's state to a vector containing JSON data. This can (and should) be shared
 /// across plugin formats. If the `zstd` feature is enabled, then the state will be compressed using
 /// Zstandard.
@@ -95,8 +110,12 @@ pub(crate) unsafe fn serialize_json<'a, P: Plugin>(
     plugin_params: Arc<dyn Params>,
     params_iter: impl IntoIterator<Item = (&'a String, ParamPtr)>,
 ) -> Result<Vec<u8>> {
-    let plugin_state = unsafe { serialize_object::<P>(plugin_params, params_iter) };
-    let json = serde_json::to_vec(&plugin_state).context("Could not format as JSON")?;
+    state_to_json(&unsafe { serialize_object::<P>(plugin_params, params_iter) })
+}
+
+/// The second half of [`serialize_json()`], for a state object that is at hand.
+pub(crate) fn state_to_json(plugin_state: &PluginState) -> Result<Vec<u8>> {
+    let json = serde_json::to_vec(plugin_state).context("Could not format as JSON")?;
 
     #[cfg(feature = "zstd")]
     {

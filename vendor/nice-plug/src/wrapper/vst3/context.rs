@@ -420,13 +420,16 @@ impl<P: Vst3Plugin + Send> GuiContextInner for WrapperGuiContext<P> {
                     // the plugin is currently processing audio, the host will pass this change back
                     // to the plugin in the audio callback. This also prevents the values from
                     // changing in the middle of the process callback, which would be unsound.
+                    // Until then only the controller and saved state have it.
                     // FIXME: So this doesn't work for REAPER, because they just silently stop
                     //        processing audio when you bypass the plugin. Great. We can add a time
                     //        based heuristic to work around this in the meantime.
-                    if !inner
+                    if inner
                         .is_processing
                         .load(std::sync::atomic::Ordering::SeqCst)
                     {
+                        inner.set_pending_value(*hash, normalized);
+                    } else {
                         inner.set_normalized_value_by_hash(
                             *hash,
                             normalized,

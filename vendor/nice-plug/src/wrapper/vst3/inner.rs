@@ -1,3 +1,4 @@
+use atomic_float::AtomicF32;
 use atomic_refcell::AtomicRefCell;
 use crossbeam::atomic::AtomicCell;
 use crossbeam::channel;
@@ -158,6 +159,10 @@ pub(crate) struct WrapperInner<P: Vst3Plugin> {
     /// parameters belonging to the plugin. These addresses will remain stable as long as the
     /// `params` object does not get deallocated.
     pub param_by_hash: HashMap<u32, ParamPtr>,
+    /// Normalized values that were set through the edit controller while processing audio, NaN where
+    /// there is none. A parameter itself only changes at the sample where the host's queue says so,
+    /// but the controller and the saved state already have the new value before that.
+    pub pending_by_hash: HashMap<u32, AtomicF32>,
     /// Mappings from parameter hashes to string parameter IDs. Used for notifying the plugin's
     /// editor about parameter changes.
     pub param_id_by_hash: HashMap<u32, String>,
@@ -317,6 +322,10 @@ impl<P: Vst3Plugin> WrapperInner<P> {
             .iter()
             .map(|(_, hash, ptr, _)| (*hash, *ptr))
             .collect();
+        let pending_by_hash = param_id_hashes_ptrs_groups
+            .iter()
+            .map(|(_, hash, _, _)| (*hash, AtomicF32::new(f32::NAN)))
+            .collect();
         let param_id_by_hash = param_id_hashes_ptrs_groups
             .iter()
             .map(|(id, hash, _, _)| (*hash, id.clone()))
@@ -390,6 +399,7 @@ impl<P: Vst3Plugin> WrapperInner<P> {
 
             param_hashes,
             param_by_hash,
+            pending_by_hash,
             param_id_by_hash,
             param_units,
             param_id_to_hash,
@@ -571,6 +581,9 @@ impl<P: Vst3Plugin> WrapperInner<P> {
 
         match self.param_by_hash.get(&hash) {
             Some(param_ptr) => {
+                // Cleared first: what the host sets meanwhile is newer and stays pending
+                self.take_pending_value(hash);
+
                 if unsafe { param_ptr._internal_set_normalized_value(normalized_value) } {
                     if let Some(sample_rate) = sample_rate {
                         unsafe { param_ptr._internal_update_smoother(sample_rate, false) };
@@ -593,17 +606,62 @@ impl<P: Vst3Plugin> WrapperInner<P> {
         }
     }
 
-    /// Get the plugin's state object, may be called by the plugin's GUI as part of its own preset
-    /// management. The wrapper doesn't use these functions and serializes and deserializes directly
-    /// the JSON in the relevant plugin API methods instead.
-    #[cfg(feature = "editor")]
+    /// Keep a value that was set through the edit controller while processing audio, until the
+    /// host's queue or a state brings the parameter's next value.
+    pub fn set_pending_value(&self, hash: u32, normalized_value: f32) -> tresult {
+        if !normalized_value.is_finite() {
+            return kInvalidArgument;
+        }
+
+        // Also called for the generated MIDI CC parameters, which only exist in the host's queue
+        if let Some(pending) = self.pending_by_hash.get(&hash) {
+            pending.store(normalized_value.clamp(0.0, 1.0), Ordering::Relaxed);
+        }
+
+        kResultOk
+    }
+
+    /// The value that was set through the edit controller and not yet brought by the host's queue.
+    pub fn pending_value(&self, hash: u32) -> Option<f32> {
+        let pending = self.pending_by_hash.get(&hash)?.load(Ordering::Relaxed);
+        (!pending.is_nan()).then_some(pending)
+    }
+
+    /// [`pending_value()`][Self::pending_value()], which is no longer pending after this.
+    fn take_pending_value(&self, hash: u32) -> Option<f32> {
+        let pending = self.pending_by_hash.get(&hash)?;
+        let value = pending.swap(f32::NAN, Ordering::Relaxed);
+        (!value.is_nan()).then_some(value)
+    }
+
+    /// Give the parameters their pending values. Only to be called while not processing audio.
+    pub fn apply_pending_values(&self) {
+        let sample_rate = self.current_buffer_config.load().map(|c| c.sample_rate);
+        for hash in &self.param_hashes {
+            if let Some(value) = self.take_pending_value(*hash) {
+                self.set_normalized_value_by_hash(*hash, value, sample_rate);
+            }
+        }
+    }
+
+    /// Get the plugin's state object, with pending values in place of the parameters' own. May also
+    /// be called by the plugin's GUI as part of its own preset management.
     pub fn get_state_object(&self) -> PluginState {
-        unsafe {
+        let mut state = unsafe {
             state::serialize_object::<P>(
                 self.params.clone(),
                 state::make_params_iter(&self.param_by_hash, &self.param_id_to_hash),
             )
+        };
+        for (id, hash) in &self.param_id_to_hash {
+            if let Some(normalized_value) = self.pending_value(*hash) {
+                let value =
+                    unsafe { state::preview_value(self.param_by_hash[hash], normalized_value) };
+                state.params.insert(id.clone(), value);
+            }
         }
+
+        state
     }
 
     /// Update the plugin's internal state, called by the plugin itself from the GUI thread. To
@@ -701,6 +759,12 @@ impl<P: Vst3Plugin> WrapperInner<P> {
                 "Deserializing plugin state from a state object failed"
             );
             return false;
+        }
+
+        for id in state.params.keys() {
+            if let Some(hash) = self.param_id_to_hash.get(id) {
+                self.take_pending_value(*hash);
+            }
         }
 
         #[cfg(feature = "editor")]

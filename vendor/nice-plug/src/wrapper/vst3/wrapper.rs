@@ -562,13 +562,7 @@ impl<P: Vst3Plugin> IComponentTrait for Wrapper<P> {
 
         let state = unsafe { ComRef::from_raw(state).unwrap() };
 
-        let serialized = unsafe {
-            state::serialize_json::<P>(
-                self.inner.params.clone(),
-                state::make_params_iter(&self.inner.param_by_hash, &self.inner.param_id_to_hash),
-            )
-        };
-        match serialized {
+        match state::state_to_json(&self.inner.get_state_object()) {
             Ok(serialized) => {
                 let mut num_bytes_written = 0;
                 let result = unsafe {
@@ -761,16 +755,20 @@ impl<P: Vst3Plugin> IEditControllerTrait for Wrapper<P> {
 
     unsafe fn getParamNormalized(&self, id: ParamID) -> ParamValue {
         match self.inner.param_by_hash.get(&id) {
-            Some(param_ptr) => unsafe { param_ptr.modulated_normalized_value() as f64 },
+            Some(param_ptr) => self
+                .inner
+                .pending_value(id)
+                .unwrap_or_else(|| unsafe { param_ptr.modulated_normalized_value() })
+                as f64,
             _ => 0.5,
         }
     }
 
     unsafe fn setParamNormalized(&self, id: ParamID, value: ParamValue) -> tresult {
         // If the plugin is currently processing audio, then this parameter change will also be sent
-        // to the process function
+        // to the process function. Until then only the controller and saved state have it.
         if self.inner.is_processing.load(Ordering::SeqCst) {
-            return kResultOk;
+            return self.inner.set_pending_value(id, value as f32);
         }
 
         let sample_rate = self
@@ -1027,6 +1025,10 @@ impl<P: Vst3Plugin> IAudioProcessorTrait for Wrapper<P> {
         // Always reset the processing status when the plugin gets activated or deactivated
         self.inner.last_process_status.store(ProcessStatus::Normal);
         self.inner.is_processing.store(state, Ordering::SeqCst);
+
+        // Values that no block has brought so far take effect here, as all values do that are set
+        // while no audio is processed
+        self.inner.apply_pending_values();
 
         // This function is also used to reset buffers on the plugin, so we should do the same
         // thing. We don't call `reset()` in `setup_processing()` for that same reason.
