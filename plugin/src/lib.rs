@@ -81,10 +81,7 @@ impl<E: Edition> Plugin for Dualstep<E> {
     }
 
     fn activate(&mut self, layout: &AudioIOLayout, config: &BufferConfig, context: &mut impl ActivateContext<Self>) -> bool {
-        self.pace = match config.process_mode {
-            ProcessMode::Offline => Pace::Offline,
-            ProcessMode::Realtime | ProcessMode::Buffered => Pace::RealTime,
-        };
+        self.pace = pace(config.process_mode);
         let sample_rate_hz = f64::from(config.sample_rate);
         let channels = layout.main_output_channels.map_or(2, |count| count.get() as usize);
         let max_block = config.max_buffer_size as usize;
@@ -134,6 +131,18 @@ impl<E: Edition> ClapPlugin for Dualstep<E> {
 impl<E: Edition> Vst3Plugin for Dualstep<E> {
     const VST3_CLASS_ID: [u8; 16] = E::VST3_CLASS_ID;
     const VST3_SUBCATEGORIES: &'static [Vst3SubCategory] = &[Vst3SubCategory::Fx, Vst3SubCategory::Restoration];
+
+    fn set_process_mode(&mut self, process_mode: ProcessMode) {
+        self.pace = pace(process_mode);
+    }
+}
+
+/// How long to wait for the worker, by what the host says of its own time.
+const fn pace(mode: ProcessMode) -> Pace {
+    match mode {
+        ProcessMode::Offline => Pace::Offline,
+        ProcessMode::Realtime | ProcessMode::Buffered => Pace::RealTime,
+    }
 }
 
 /// `channels` in, as many out.

@@ -114,6 +114,16 @@ impl Vst3Plugin {
         ok(unsafe { self.processor.setProcessing(on.into()) }, "setProcessing");
     }
 
+    /// Frames of latency the plugin reports.
+    ///
+    /// # Panics
+    /// Never: a latency fits.
+    #[must_use]
+    pub fn latency(&self) -> usize {
+        // SAFETY: called from the thread that made the instance.
+        usize::try_from(unsafe { self.processor.getLatencySamples() }).expect("a latency that fits")
+    }
+
     /// Sets a parameter in the edit controller, 0..=1, as a host's own window does. The processor learns of it from [`Self::render`]'s changes.
     ///
     /// # Panics

@@ -2,6 +2,8 @@
 //!
 //! Each test runs in a process of its own, because the hooks are environment variables and because an allocation in `process` ends the process.
 
+#[cfg(target_os = "linux")]
+use dualstep_tests::Vst3Plugin;
 use dualstep_tests::process::in_child;
 use dualstep_tests::{Bundle, Change, Mode, PLUGINS, Plugin, Signal, TRANSPARENT, assert_identical, assert_no_hole, hop};
 
@@ -134,6 +136,33 @@ fn offline_waits_for_the_slowest_worker() {
         let found = start(&bundle, id, Mode::Offline, &[]).render(&input, &[480], &[]);
         slow_worker(None);
         assert_identical(&found, &expected, id);
+    }
+}
+
+/// Ardour announces an export with its blocks and nowhere else.
+#[cfg(target_os = "linux")]
+#[test]
+fn in_a_vst3_each_block_says_whether_it_waits() {
+    if !in_child("in_a_vst3_each_block_says_whether_it_waits", &[]) {
+        return;
+    }
+    for name in ["Dualstep", "Dualstep Live"] {
+        let input = Signal::disc(2, 24_000, RATE_HZ);
+        let render = |setup, blocks| {
+            let plugin = Vst3Plugin::debug(name);
+            plugin.activate(setup, RATE_HZ, 480);
+            plugin.set_processing(true);
+            let output = plugin.render(&input, blocks, 480, &[]);
+            (output, plugin.latency())
+        };
+        let (expected, latency) = render(Mode::Offline, Mode::Offline);
+        slow_worker(Some("30"));
+        let (exported, _) = render(Mode::RealTime, Mode::Offline);
+        slow_worker(Some("1000"));
+        let (played, _) = render(Mode::Offline, Mode::RealTime);
+        slow_worker(None);
+        assert_identical(&exported, &expected, &format!("{name}, offline blocks"));
+        assert_identical(&played, &input.delayed(latency), &format!("{name}, blocks in real time"));
     }
 }
 

@@ -14,6 +14,7 @@ mod view;
 
 /// Re-export for the wrapper.
 pub use factory::PluginInfo;
+use nice_plug_core::audio_setup::ProcessMode;
 use nice_plug_core::plugin::Plugin;
 pub use vst3;
 pub use wrapper::Wrapper;
@@ -36,6 +37,12 @@ pub trait Vst3Plugin: Plugin {
     /// [`VST3_CLASS_ID`][Self::VST3_CLASS_ID`] in the correct order for the current platform so
     /// projects and presets can be shared between platforms. This should not be overridden.
     const PLATFORM_VST3_CLASS_ID: [u8; 16] = swap_vst3_uid_byte_order(Self::VST3_CLASS_ID);
+
+    /// Called on the audio thread before each call to [`Plugin::process()`], with the mode that the
+    /// host announces for that block. Some hosts only announce an offline render here, without
+    /// activating the plugin anew. Must not allocate or wait.
+    #[allow(unused_variables)]
+    fn set_process_mode(&mut self, process_mode: ProcessMode) {}
 }
 
 #[cfg(not(target_os = "windows"))]

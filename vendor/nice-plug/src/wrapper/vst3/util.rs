@@ -1,7 +1,8 @@
+use nice_plug_core::audio_setup::ProcessMode;
 use std::cmp;
 #[cfg(feature = "editor")]
 use vst3::Steinberg::FIDString;
-use vst3::Steinberg::Vst::TChar;
+use vst3::Steinberg::Vst::{ProcessModes_, TChar};
 use widestring::U16CString;
 
 /// When `Plugin::MIDI_INPUT` is set to `MidiConfig::MidiCCs` or higher then we'll register 130*16
@@ -33,6 +34,29 @@ macro_rules! check_null_ptr_msg {
             return kInvalidArgument;
         }
     };
+}
+
+/// The process mode of a setup or a block.
+pub fn process_mode(mode: i32) -> ProcessMode {
+    #[allow(clippy::unnecessary_cast)]
+    const K_REALTIME: i32 = ProcessModes_::kRealtime as i32;
+    #[allow(clippy::unnecessary_cast)]
+    const K_PREFETCH: i32 = ProcessModes_::kPrefetch as i32;
+    #[allow(clippy::unnecessary_cast)]
+    const K_OFFLINE: i32 = ProcessModes_::kOffline as i32;
+
+    match mode {
+        n if n == K_REALTIME => ProcessMode::Realtime,
+        n if n == K_PREFETCH => ProcessMode::Buffered,
+        n if n == K_OFFLINE => ProcessMode::Offline,
+        n => {
+            crate::nice_debug_assert_failure!(
+                "Unknown rendering mode '{}', defaulting to realtime",
+                n
+            );
+            ProcessMode::Realtime
+        }
+    }
 }
 
 /// The same as [`strlcpy()`], but for VST3's fun UTF-16 strings instead.
