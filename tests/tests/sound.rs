@@ -61,7 +61,7 @@ fn check_gain(id: &str, least_db: f64) {
     }
 }
 
-// The aim is 5 dB for both. Studio reaches 5.7; live 4.7, so its bar is lower: raise it with the weights.
+// The aim is 5 dB for both; studio reaches 5.9, live 5.3.
 
 #[test]
 fn studio_brings_the_demo_closer_to_the_clean_recording() {
@@ -70,5 +70,5 @@ fn studio_brings_the_demo_closer_to_the_clean_recording() {
 
 #[test]
 fn live_brings_the_demo_closer_to_the_clean_recording() {
-    check_gain(LIVE, 4.0);
+    check_gain(LIVE, 5.0);
 }
