@@ -9,7 +9,8 @@ import tempfile
 from pedalboard.io import AudioFile
 from window import RATE_HZ, Player, Screen, picture
 
-SECONDS = 13
+# Music, then a pause with nothing but noise, then speech: all twelve seconds of the spectrogram have something to show.
+SECONDS = 18.4
 STUDIO, LIVE = "org.dualstep.studio", "org.dualstep.live"
 # Name, plugin, light, pixels per point. At two pixels per point a picture has 0.5 MB: those are for looking, not for keeping.
 KEPT = [
