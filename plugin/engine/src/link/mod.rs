@@ -22,6 +22,7 @@ mod hop;
 mod port;
 mod scope;
 mod status;
+mod urgency;
 mod wire;
 mod worker;
 

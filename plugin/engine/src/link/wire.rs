@@ -27,6 +27,8 @@ pub(super) struct Shared {
     pub(super) epoch: AtomicU32,
     /// Hops below this index come too late in the current epoch; written by the audio thread.
     pub(super) due: AtomicU64,
+    /// Whether the host renders offline; written by the audio thread.
+    pub(super) offline: AtomicBool,
     /// Asks the worker to end.
     pub(super) stop: AtomicBool,
     /// Set by the worker when it has ended, whatever the reason.
@@ -178,6 +180,7 @@ impl Wire {
     ///
     /// To be called after hop `want + 1` was sent.
     pub(super) fn fetch(&mut self, want: u64, pace: Pace) -> Fetched {
+        self.shared.offline.store(pace == Pace::Offline, Ordering::Relaxed);
         let fetched = self.wait_for(want, pace);
         self.shared.due.store(want + 1, Ordering::Release);
         fetched

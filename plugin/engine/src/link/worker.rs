@@ -2,6 +2,7 @@
 
 use super::hop::{Hop, Outcome};
 use super::status::{Status, WorkerState};
+use super::urgency::Urgency;
 use super::wire::{Shared, Wire};
 use super::{LinkConfig, Processor};
 use ringbuf::traits::{Consumer, Producer, Split};
@@ -125,11 +126,14 @@ struct Task<P> {
 
 impl<P: Processor> Task<P> {
     fn run(&mut self) {
+        let mut urgency = Urgency::new();
         while !self.shared.stop.load(Ordering::Acquire) {
             let Some(mut hop) = self.inbox.try_pop() else {
                 std::thread::park_timeout(NAP);
+                urgency.rested();
                 continue;
             };
+            urgency.follow(!self.shared.offline.load(Ordering::Relaxed));
             hop.outcome = if hop.epoch == self.shared.epoch.load(Ordering::Acquire) {
                 self.work(&mut hop)
             } else {
