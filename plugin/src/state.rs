@@ -1,7 +1,7 @@
 //! Sessions from other versions, and broken ones.
 //!
 //! The framework reads a session's JSON and refuses what isn't one. What it accepts it takes as it is: a value out of range or of the wrong type included.
-//! [`check`] stands between. It can't make the host's call fail, but it can see to it that a broken session changes nothing.
+//! [`check`] stands between.
 
 use nice_plug::plugin::ParamValue;
 use nice_plug::prelude::PluginState;
@@ -29,7 +29,7 @@ fn kind(id: &str) -> Option<Kind> {
     }
 }
 
-/// Brings numbers into range. If a known parameter isn't what it should be at all, empties the state, so that the one in force stays.
+/// Brings numbers into range. If a known parameter isn't what it should be at all, empties the state: the framework then refuses it, and the one in force stays.
 ///
 /// Unknown parameters and fields are a later version's: the framework skips them. Missing ones keep their value.
 pub(crate) fn check(state: &mut PluginState) {

@@ -204,7 +204,7 @@ fn what_is_no_number_sets_nothing() {
 }
 
 #[test]
-fn values_of_the_wrong_type_change_nothing() {
+fn values_of_the_wrong_type_are_refused_and_change_nothing() {
     let bundle = Bundle::release();
     for id in PLUGINS {
         for (parameter, value) in [
@@ -217,8 +217,8 @@ fn values_of_the_wrong_type_change_nothing() {
             content["params"][parameter] = value;
             let mut plugin = moved(&bundle, id);
             let saved = plugin.save();
-            // The framework takes it; that it does nothing is the plugin's.
-            let _ = plugin.load(&wrap(content.to_string().as_bytes()));
+            let loaded = plugin.load(&wrap(content.to_string().as_bytes()));
+            assert!(loaded.is_err(), "{id}: a {parameter} of the wrong type was taken");
             assert_eq!(plugin.save(), saved, "{id}: a {parameter} of the wrong type changed something");
         }
     }

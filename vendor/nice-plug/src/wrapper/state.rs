@@ -156,8 +156,13 @@ pub(crate) unsafe fn deserialize_object<P: Plugin>(
     params_getter: impl Fn(&str) -> Option<ParamPtr>,
     current_buffer_config: Option<&BufferConfig>,
 ) -> bool {
-    // This lets the plugin perform migrations on old state if needed
+    // This lets the plugin perform migrations on old state if needed. A plugin that takes all
+    // parameters out of it refuses it.
+    let had_params = !state.params.is_empty();
     P::filter_state(state);
+    if had_params && state.params.is_empty() {
+        return false;
+    }
 
     let sample_rate = current_buffer_config.map(|c| c.sample_rate);
     for (param_id_str, param_value) in &state.params {

@@ -1656,9 +1656,6 @@ impl<P: ClapPlugin> Wrapper<P> {
             )
         });
         if !success {
-            crate::nice_debug_assert_failure!(
-                "Deserializing plugin state from a state object failed"
-            );
             return false;
         }
 

@@ -755,9 +755,6 @@ impl<P: Vst3Plugin> WrapperInner<P> {
             )
         });
         if !success {
-            crate::nice_debug_assert_failure!(
-                "Deserializing plugin state from a state object failed"
-            );
             return false;
         }
 
