@@ -1,7 +1,7 @@
 //! The link between the audio thread and its worker under hostile timing: seeded pauses on both sides, blocks of any size, resets at any sample.
 //!
-//! Why no loom model: loom only sees its own atomics, and the rings are ringbuf's. A model would be of a ring written for the model. These tests run
-//! what ships. On x86 hardware they can't show a missing acquire or release; Miri, which emulates weak memory and varies the schedule by seed, can:
+//! The protocol alone, in every order of steps, is `tests/loom`'s (docs/reliability.md, "The loom model"); here runs all that ships. On x86 hardware these
+//! tests can't show a missing acquire or release; Miri, which emulates weak memory and varies the schedule by seed, can:
 //! `MIRIFLAGS="-Zmiri-disable-isolation -Zmiri-many-seeds=0..16" cargo +nightly miri test --package dualstep-engine --test link`.
 
 mod common;
