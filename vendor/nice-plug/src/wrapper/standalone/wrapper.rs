@@ -1,5 +1,4 @@
 use atomic_refcell::AtomicRefCell;
-use crossbeam::channel;
 use crossbeam::queue::ArrayQueue;
 use nice_plug_core::audio_setup::{AudioIOLayout, BufferConfig, ProcessMode};
 #[cfg(feature = "editor")]
@@ -18,6 +17,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use super::backend::Backend;
 use super::config::WrapperConfig;
@@ -27,6 +27,7 @@ use crate::util::permit_alloc;
 #[cfg(feature = "editor")]
 use crate::wrapper::standalone::context::WrapperGuiContext;
 use crate::wrapper::state;
+use crate::wrapper::util::state_handover::StateHandover;
 use crate::wrapper::util::process_wrapper;
 
 /// How many parameter changes we can store in our unprocessed parameter change queue. Storing more
@@ -84,15 +85,10 @@ pub struct Wrapper<P: Plugin, B: Backend<P>> {
     unprocessed_param_changes: ArrayQueue<(ParamPtr, f32)>,
     /// The plugin is able to restore state through a method on the `GuiContext`. To avoid changing
     /// parameters mid-processing and running into garbled data if the host also tries to load state
-    /// at the same time the restoring happens at the end of each processing call. If this zero
-    /// capacity channel contains state data at that point, then the audio thread will take the
-    /// state out of the channel, restore the state, and then send it back through the same channel.
-    /// In other words, the GUI thread acts as a sender and then as a receiver, while the audio
-    /// thread acts as a receiver and then as a sender. That way deallocation can happen on the GUI
-    /// thread. All of this happens without any blocking on the audio thread.
-    updated_state_sender: channel::Sender<PluginState>,
-    /// The receiver belonging to [`new_state_sender`][Self::new_state_sender].
-    updated_state_receiver: channel::Receiver<PluginState>,
+    /// at the same time the restoring happens at the end of each processing call. The audio thread
+    /// then takes the state from here, restores it, and gives it back so that deallocation can
+    /// happen on the GUI thread. All of this happens without any blocking on the audio thread.
+    updated_state: StateHandover,
     /// The current latency in samples, as set by the plugin through the [`ActivateContext`] and the
     /// [`ProcessContext`]. This value may not be used depending on the audio backend, but it's
     /// still kept track of to avoid firing debug assertions multiple times for the same latency
@@ -162,10 +158,6 @@ impl<P: Plugin, B: Backend<P>> Wrapper<P, B> {
         let task_executor = Mutex::new(plugin.task_executor());
         let params = plugin.params();
 
-        // This is used to allow the plugin to restore preset data from its editor, see the comment
-        // on `Self::updated_state_sender`
-        let (updated_state_sender, updated_state_receiver) = channel::bounded(0);
-
         // For consistency's sake we'll include the same assertions as the other backends
         // TODO: Move these common checks to a function instead of repeating them in every wrapper
         let param_map = params.param_map();
@@ -229,8 +221,7 @@ impl<P: Plugin, B: Backend<P>> Wrapper<P, B> {
             config,
 
             unprocessed_param_changes: ArrayQueue::new(EVENT_QUEUE_CAPACITY),
-            updated_state_sender,
-            updated_state_receiver,
+            updated_state: StateHandover::new(),
             current_latency: AtomicU32::new(0),
         });
 
@@ -424,20 +415,10 @@ impl<P: Plugin, B: Backend<P>> Wrapper<P, B> {
     /// prevent corrupting data and changing parameters during processing the actual state is only
     /// updated at the end of the audio processing cycle.
     #[cfg(feature = "editor")]
-    pub fn set_state_object_from_gui(&self, state: PluginState) {
-        match self.updated_state_sender.send(state) {
-            Ok(_) => {
-                // As mentioned above, the state object will be passed back to this thread
-                // so we can deallocate it without blocking.
-                let state = self.updated_state_receiver.recv();
-                drop(state);
-            }
-            Err(err) => {
-                crate::nice_debug_assert_failure!(
-                    "Could not send new state to the audio thread: {:?}",
-                    err
-                );
-            }
+    pub fn set_state_object_from_gui(&self, mut state: PluginState) {
+        // Ends with the next block; Dualstep, which has no use for this, never gets here
+        while let Err(not_taken) = self.updated_state.submit(state, Duration::from_secs(1)) {
+            state = not_taken;
         }
     }
 
@@ -537,20 +518,12 @@ impl<P: Plugin, B: Backend<P>> Wrapper<P, B> {
                     // state.  We'll restore that here on the audio thread to prevent changing the
                     // values during the process call and also to prevent inconsistent state when
                     // the host also wants to load plugin state.
-                    // FIXME: Zero capacity channels allocate on receiving, find a better
-                    //        alternative that doesn't do that
-                    let updated_state = permit_alloc(|| self.updated_state_receiver.try_recv());
-                    if let Ok(mut state) = updated_state {
+                    if let Some(mut state) = self.updated_state.take() {
                         self.set_state_inner(&mut state);
 
                         // We'll pass the state object back to the GUI thread so deallocation can
                         // happen there without potentially blocking the audio thread
-                        if let Err(err) = self.updated_state_sender.send(state) {
-                            crate::nice_debug_assert_failure!(
-                                "Failed to send state object back to GUI thread: {}",
-                                err
-                            );
-                        };
+                        self.updated_state.give_back(state);
                     }
 
                     true
