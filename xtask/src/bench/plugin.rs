@@ -63,11 +63,16 @@ fn start(plugin: &Bundle, id: &str, setup: Setup) -> Result<Session> {
     })?)
 }
 
-/// Sends `seconds` of `sound` through all sessions, a block each in turn.
+/// As in a DAW that plays: each block when it is due.
+const REAL_TIME: Setup = Setup { offline: false, ..USUAL };
+
+/// Sends `seconds` of `sound` through all sessions, a block each in turn; at real-time pace unless the host renders offline.
 fn play(sessions: &mut [Session], setup: Setup, sound: &Planar, seconds: f64) -> Result<()> {
     let (mut input, mut output) = (sound.clone(), silence(2, setup.block));
     let blocks = (seconds * f64::from(setup.rate_hz) / setup.block as f64).ceil();
     let whole = input[0].len() / setup.block;
+    let period = Duration::from_secs_f64(setup.block as f64 / f64::from(setup.rate_hz));
+    let mut due = Instant::now();
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of blocks")]
     for block in 0..blocks as usize {
         let from = (block % whole) * setup.block;
@@ -76,11 +81,15 @@ fn play(sessions: &mut [Session], setup: Setup, sound: &Planar, seconds: f64) ->
             let mut outputs: Vec<&mut [f32]> = output.iter_mut().map(Vec::as_mut_slice).collect();
             session.process(&mut inputs, &mut outputs, &[])?;
         }
+        if !setup.offline {
+            due += period;
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        }
     }
     Ok(())
 }
 
-/// Processor time for each second of audio in each of `sessions`, in percent.
+/// Processor time for each second of audio in each of `sessions`, in percent; without any, the host's own.
 fn load(sessions: &mut [Session], setup: Setup, sound: &Planar, seconds: f64) -> Result<Load> {
     // Beyond the half second after which silence and bypass send the networks to rest.
     play(sessions, setup, sound, 1.0)?;
@@ -89,7 +98,7 @@ fn load(sessions: &mut [Session], setup: Setup, sound: &Planar, seconds: f64) ->
     let after = cpu_seconds();
     let percent = |pick: fn(&system::Cpu) -> f64| {
         let (before, after) = (before.as_ref()?, after.as_ref()?);
-        Some((pick(after) - pick(before)) / seconds / sessions.len() as f64 * 100.0)
+        Some((pick(after) - pick(before)) / seconds / sessions.len().max(1) as f64 * 100.0)
     };
     Ok(Load {
         all: percent(|cpu| cpu.all),
@@ -243,24 +252,26 @@ pub(super) fn idle(plugin: &Bundle, seconds: f64) -> Result<Table> {
     }
     let bypassed = Setup {
         set: Some(("bypass", 1.0)),
-        ..USUAL
+        ..REAL_TIME
     };
+    let host = load(&mut [], REAL_TIME, &sound, seconds)?.all;
     let mut rows = Vec::new();
     for (what, setup, sound) in [
-        ("playing", USUAL, &sound),
-        ("fading away twice a second", USUAL, &fading),
-        ("silent", USUAL, &quiet),
+        ("playing", REAL_TIME, &sound),
+        ("fading away twice a second", REAL_TIME, &fading),
+        ("silent", REAL_TIME, &quiet),
         ("bypassed", bypassed, &sound),
     ] {
         let mut row: Vec<Cell> = vec![what.into()];
         for (_, id, _) in PLUGINS {
-            row.push(load_of(plugin, id, setup, sound, seconds)?.all.into());
+            let all = load_of(plugin, id, setup, sound, seconds)?.all;
+            row.push(all.zip(host).map(|(all, host)| all - host).into());
         }
         rows.push(row);
     }
     Ok(Table {
         name: "idle",
-        caption: "At rest: % of a core.".to_owned(),
+        caption: "At rest, played at real-time pace: % of a core, without what the host's own loop takes.".to_owned(),
         head: &["state", "Dualstep", "Dualstep Live"],
         rows,
     })
@@ -301,8 +312,7 @@ pub(super) fn times(plugin: &Bundle, seconds: f64) -> Result<Table> {
 fn hop_times(plugin: &Bundle, id: &str, hops: usize, seconds: f64) -> Result<[Option<f64>; 3]> {
     let setup = Setup {
         block: RATE_HZ as usize / hops,
-        offline: false,
-        ..USUAL
+        ..REAL_TIME
     };
     let sound = recording(RATE_HZ);
     let mut sessions = [start(plugin, id, setup)?];
@@ -331,7 +341,7 @@ fn hop_times(plugin: &Bundle, id: &str, hops: usize, seconds: f64) -> Result<[Op
 
 /// Wall-clock time of each `process`, in µs, called when its audio would be due.
 fn process_times(plugin: &Bundle, id: &str, seconds: f64) -> Result<[Option<f64>; 3]> {
-    let setup = Setup { offline: false, ..USUAL };
+    let setup = REAL_TIME;
     let mut session = start(plugin, id, setup)?;
     let (mut input, mut output) = (recording(RATE_HZ), silence(2, BLOCK));
     let period = Duration::from_secs_f64(BLOCK as f64 / f64::from(RATE_HZ));
