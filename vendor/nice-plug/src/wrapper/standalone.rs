@@ -12,6 +12,8 @@ use super::util::setup_logger;
 mod backend;
 mod config;
 mod context;
+#[cfg(all(feature = "editor", target_os = "linux"))]
+mod window;
 mod wrapper;
 
 /// Open an nice-plug plugin as a standalone application. If the plugin has an editor, this will open
@@ -190,10 +192,11 @@ pub fn nice_export_standalone_with_args<P: Plugin, Args: IntoIterator<Item = Str
 }
 
 fn run_wrapper<P: Plugin, B: Backend<P>>(backend: B, config: WrapperConfig) -> bool {
+    let config = backend.config(config);
     let wrapper = match Wrapper::<P, _>::new(backend, config) {
         Ok(wrapper) => wrapper,
         Err(err) => {
-            crate::nice_error!("Failed to open editor: {}", err);
+            crate::nice_error!("Could not start {}: {}", P::NAME, err);
             return false;
         }
     };
@@ -202,7 +205,7 @@ fn run_wrapper<P: Plugin, B: Backend<P>>(backend: B, config: WrapperConfig) -> b
     match wrapper.run() {
         Ok(()) => true,
         Err(err) => {
-            crate::nice_error!("Failed to open editor: {}", err);
+            crate::nice_error!("{}: {}", P::NAME, err);
             false
         }
     }

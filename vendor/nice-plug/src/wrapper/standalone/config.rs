@@ -1,6 +1,7 @@
 use clap::{Parser, ValueEnum};
 use nice_plug_core::{audio_setup::AudioIOLayout, plugin::Plugin};
 use std::num::NonZeroU32;
+use std::str::FromStr;
 
 /// Configuration for a standalone plugin that would normally be provided by the DAW.
 #[derive(Debug, Clone, Parser)]
@@ -27,14 +28,14 @@ pub struct WrapperConfig {
     /// This setting is ignored when using the JACK backend.
     ///
     /// The default value is `48000`.
-    #[clap(value_parser, short = 'r', long, default_value = "48000")]
+    #[clap(value_parser = positive::<f32>, short = 'r', long, default_value = "48000")]
     pub sample_rate: f32,
     /// The audio backend's period size.
     ///
     /// This setting is ignored when using the JACK backend.
     ///
     /// The default value is `512`.
-    #[clap(value_parser, short = 'p', long, default_value = "512")]
+    #[clap(value_parser = clap::value_parser!(u32).range(1..=65536), short = 'p', long, default_value = "512")]
     pub period_size: u32,
     /// The amount of latency added in seconds between the input and output audio streams. If this
     /// value is too small, then underflows may occur.
@@ -42,7 +43,7 @@ pub struct WrapperConfig {
     /// This setting is ignored when using the JACK backend.
     ///
     /// The default value is `0.15` (150 ms).
-    #[clap(value_parser, long, default_value = "0.15")]
+    #[clap(value_parser = positive::<f32>, long, default_value = "0.15")]
     pub input_latency: f32,
     /// The capacity of the input to output audio channel buffer in seconds. If this is too small,
     /// then overflows may occur. This should be at least twice as large as the `input_latency`.
@@ -50,7 +51,7 @@ pub struct WrapperConfig {
     /// This setting is ignored when using the JACK backend.
     ///
     /// The default value is `0.4` (400 ms).
-    #[clap(value_parser, long, default_value = "0.4")]
+    #[clap(value_parser = positive::<f32>, long, default_value = "0.4")]
     pub input_capacity: f32,
     /// The capacity of the MIDI event queue. If this is too small, then MIDI messages may be
     /// dropped.
@@ -105,15 +106,13 @@ pub struct WrapperConfig {
     #[clap(value_parser, long)]
     pub connect_jack_midi_output: Option<String>,
 
-    /// The editor's DPI scaling factor.
+    /// The editor's DPI scaling factor where the system doesn't have one, such as an X server
+    /// without the `Xft.dpi` resource.
     ///
     /// This option is ignored on macOS.
-    //
-    // Currently baseview has no way to report this to us, so we'll expose it as a command line
-    // option instead.
     ///
     /// The default value is `1.0`.
-    #[clap(value_parser, long, default_value = "1.0")]
+    #[clap(value_parser = positive::<f64>, long, default_value = "1.0")]
     pub dpi_scale: f64,
 
     /// The transport's tempo.
@@ -156,6 +155,14 @@ pub enum BackendType {
     Asio,
     /// Does not playback or receive any audio or MIDI.
     Dummy,
+}
+
+/// Parses a finite number greater than zero.
+fn positive<T: FromStr + Into<f64> + Copy>(value: &str) -> Result<T, String> {
+    match value.parse::<T>() {
+        Ok(number) if number.into() > 0.0 && number.into().is_finite() => Ok(number),
+        _ => Err(String::from("expected a finite number greater than zero")),
+    }
 }
 
 impl WrapperConfig {

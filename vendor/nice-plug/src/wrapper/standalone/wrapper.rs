@@ -34,6 +34,9 @@ use crate::wrapper::util::process_wrapper;
 /// than this many parameters at a time will cause changes to get lost.
 const EVENT_QUEUE_CAPACITY: usize = 2048;
 
+/// How long the audio backend may take to end before the program ends without it.
+const AUDIO_THREAD_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(2);
+
 pub struct Wrapper<P: Plugin, B: Backend<P>> {
     backend: AtomicRefCell<B>,
 
@@ -119,9 +122,20 @@ pub enum WrapperError {
     /// The plugin returned `false` during activation.
     #[error("The plugin returned false during activation")]
     ActivationFailed,
+    /// The audio backend ended, or the plugin returned an error while processing. Both have been
+    /// logged in detail.
+    #[error("Audio has stopped")]
+    AudioStopped,
     #[cfg(feature = "editor")]
     #[error("{0}")]
     WindowError(#[from] Box<dyn Error>),
+}
+
+/// Block this thread until `condition` holds.
+fn wait_until(condition: impl Fn() -> bool) {
+    while !condition() {
+        thread::sleep(std::time::Duration::from_millis(10));
+    }
 }
 
 impl<P: Plugin, B: Backend<P>> MainThreadExecutor<Task<P>> for Wrapper<P, B> {
@@ -296,76 +310,110 @@ impl<P: Plugin, B: Backend<P>> Wrapper<P, B> {
     /// Will return an error if the plugin threw an error during audio processing or if the editor
     /// could not be opened.
     pub fn run(self: Arc<Self>) -> Result<(), WrapperError> {
-        let close_gui_requested = Arc::clone(&self.close_requested);
-        if let Err(e) = ctrlc::set_handler(move || {
-            close_gui_requested.store(true, Ordering::Relaxed);
-        }) {
-            crate::nice_error!("Error setting close signal callback {}", e);
+        #[cfg(feature = "editor")]
+        let editor = self.editor.borrow().clone();
+        #[cfg(feature = "editor")]
+        let has_editor = editor.is_some();
+        #[cfg(not(feature = "editor"))]
+        let has_editor = false;
+
+        // On other systems the window's event loop can't be ended from outside of it. Without a
+        // handler, the signal ends the process there.
+        if cfg!(target_os = "linux") || !has_editor {
+            let close_requested = Arc::clone(&self.close_requested);
+            if let Err(e) = ctrlc::set_handler(move || {
+                close_requested.store(true, Ordering::Relaxed);
+            }) {
+                crate::nice_error!("Error setting close signal callback {}", e);
+            }
         }
 
         // We'll spawn a separate thread to handle IO and to process audio. This audio thread should
         // terminate together with this function.
         let terminate_audio_thread = Arc::new(AtomicBool::new(false));
-        let close_gui_requested = Arc::clone(&self.close_requested);
         let audio_thread = {
             let this = self.clone();
             let terminate_audio_thread = terminate_audio_thread.clone();
-            thread::spawn(move || {
-                this.run_audio_thread(terminate_audio_thread, close_gui_requested)
-            })
+            thread::spawn(move || this.run_audio_thread(terminate_audio_thread))
         };
 
-        #[allow(unused_mut)]
-        let mut gui_spawned = false;
+        // The audio thread ends by itself when the backend or the plugin returns an error
+        let should_close =
+            || self.close_requested.load(Ordering::Relaxed) || audio_thread.is_finished();
 
         #[cfg(feature = "editor")]
-        let res = match self.editor.borrow().clone() {
-            Some(editor) => {
-                let context = self.clone().make_gui_context();
-
-                match editor.lock().spawn(None, false, None, context, None) {
-                    Ok(editor_window) => {
-                        let SpawnedEditor {
-                            handle: instance,
-                            window,
-                        } = editor_window;
-
-                        gui_spawned = true;
-                        *self.editor_handle.lock() = Some(instance);
-
-                        <P::Editor as Editor>::Handle::run_until_closed(window)
-                            .map_err(|e| WrapperError::WindowError(e.into()))
-                    }
-                    Err(e) => Err(WrapperError::WindowError(e)),
-                }
+        let res = match editor {
+            Some(editor) => self.clone().run_editor(&editor.lock(), should_close),
+            None => {
+                wait_until(should_close);
+                Ok(())
             }
-            None => Ok(()),
         };
 
         #[cfg(not(feature = "editor"))]
-        let res = Ok(());
+        let res = {
+            wait_until(should_close);
+            Ok(())
+        };
 
-        if !gui_spawned {
-            crate::nice_log!("No GUI available for {}, blocking indefinitely...", P::NAME);
-
-            loop {
-                if self.close_requested.swap(false, Ordering::Relaxed) {
-                    break;
-                }
-
-                std::thread::sleep(std::time::Duration::from_millis(10));
-            }
-        }
-
+        let audio_stopped = audio_thread.is_finished();
         terminate_audio_thread.store(true, Ordering::SeqCst);
 
-        let _ = audio_thread.join();
+        // The audio thread sees this at the backend's next callback. A backend that has stalled must
+        // not keep the program from ending.
+        let deadline = std::time::Instant::now() + AUDIO_THREAD_TIMEOUT;
+        wait_until(|| audio_thread.is_finished() || std::time::Instant::now() >= deadline);
+        if audio_thread.is_finished() {
+            let _ = audio_thread.join();
 
-        // Some plugins may use this to clean up resources. Should not be needed for the standalone
-        // application, but it seems like a good idea to stay consistent.
-        self.plugin.lock().deactivate();
+            // Some plugins may use this to clean up resources. Should not be needed for the
+            // standalone application, but it seems like a good idea to stay consistent.
+            self.plugin.lock().deactivate();
+        } else {
+            crate::nice_error!("The audio backend doesn't respond, leaving it as it is");
+        }
 
-        res
+        match res {
+            Ok(()) if audio_stopped => Err(WrapperError::AudioStopped),
+            res => res,
+        }
+    }
+
+    /// Open the editor and block until it is closed, or on Linux, until `should_close` returns true.
+    #[cfg(feature = "editor")]
+    fn run_editor(
+        self: Arc<Self>,
+        editor: &P::Editor,
+        #[allow(unused)] should_close: impl Fn() -> bool,
+    ) -> Result<(), WrapperError> {
+        #[cfg(target_os = "linux")]
+        let (host, window_thread) = {
+            let (host, window_thread) = super::window::host();
+            (Some(host), window_thread)
+        };
+        #[cfg(not(target_os = "linux"))]
+        let host = None;
+
+        let SpawnedEditor { handle, window } =
+            editor.spawn(None, false, None, self.clone().make_gui_context(), host)?;
+
+        // What the system says of its own scaling goes first
+        if let Err(err) = handle.set_fallback_scale_factor(self.config.dpi_scale, &window) {
+            crate::nice_error!("Could not set the DPI scaling factor: {err}");
+        }
+        *self.editor_handle.lock() = Some(handle);
+
+        #[cfg(target_os = "linux")]
+        let res = super::window::run_until_closed(
+            window,
+            &self.editor_handle,
+            &window_thread,
+            should_close,
+        );
+        #[cfg(not(target_os = "linux"))]
+        let res = <P::Editor as Editor>::Handle::run_until_closed(window);
+
+        res.map_err(|err| WrapperError::WindowError(err.into()))
     }
 
     /// Get a parameter's ID based on a `ParamPtr`. Used in the `GuiContext` implementation for the
@@ -449,19 +497,15 @@ impl<P: Plugin, B: Backend<P>> Wrapper<P, B> {
         let old_latency = self.current_latency.swap(samples, Ordering::SeqCst);
         if old_latency != samples {
             // None of the backends actually support this at the moment
-            crate::nice_debug_assert_failure!(
-                "Standalones currently don't support latency reporting"
+            crate::nice_log!(
+                "The latency is {samples} samples; the audio backend is not told of it"
             );
         }
     }
 
     /// The audio thread. This should be called from another thread, and it will run until
     /// `should_terminate` is `true`.
-    fn run_audio_thread(
-        self: Arc<Self>,
-        should_terminate: Arc<AtomicBool>,
-        close_gui_requested: Arc<AtomicBool>,
-    ) {
+    fn run_audio_thread(self: Arc<Self>, should_terminate: Arc<AtomicBool>) {
         self.clone().backend.borrow_mut().run(
             move |buffer, aux, transport, input_events, output_events| {
                 // TODO: This process wrapper should actually be in the backends (since the backends
@@ -482,8 +526,6 @@ impl<P: Plugin, B: Backend<P>> Wrapper<P, B> {
                         ) {
                             crate::nice_error!("The plugin returned an error while processing:");
                             crate::nice_error!("{}", err);
-
-                            close_gui_requested.store(true, Ordering::Relaxed);
 
                             return false;
                         }

@@ -2,11 +2,14 @@ use std::borrow::Borrow;
 use std::num::NonZeroU32;
 use std::ptr::NonNull;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use crossbeam::sync::Parker;
 use jack::{
-    AsyncClient, AudioIn, AudioOut, Client, ClientOptions, Control, MidiIn, MidiOut, Port, Unowned,
+    AsyncClient, AudioIn, AudioOut, Client, ClientOptions, ClientStatus, Control, MidiIn, MidiOut,
+    NotificationHandler, Port, Unowned,
 };
 use nice_plug_core::audio_setup::{AudioIOLayout, AuxiliaryBuffers};
 use nice_plug_core::buffer::Buffer;
@@ -53,6 +56,17 @@ impl ChannelPointerVec {
 }
 
 impl<P: Plugin> Backend<P> for Jack {
+    fn config(&self, requested: WrapperConfig) -> WrapperConfig {
+        match &self.client {
+            Some(client) => WrapperConfig {
+                sample_rate: client.sample_rate() as f32,
+                period_size: max_buffer_size(client),
+                ..requested
+            },
+            None => requested,
+        }
+    }
+
     fn run(
         &mut self,
         mut cb: impl FnMut(
@@ -66,13 +80,7 @@ impl<P: Plugin> Backend<P> for Jack {
         + Send,
     ) {
         let client = self.client.take().unwrap();
-        // JACK may negotiate a smaller buffer size after the client is activated than what this
-        // initial query reports. We treat this value as a maximum: any `num_frames` up to and
-        // including it is fine because `BufferManager` was preallocated for it.
-        // Only a growth beyond this would force an abort.
-        //
-        // Sometimes jack will use a buffer size of `2048` anyway, so use that as the minimum.
-        let max_buffer_size = client.buffer_size().max(2048);
+        let max_buffer_size = max_buffer_size(&client);
 
         // We'll preallocate the buffers here, and then assign them to the slices belonging to the
         // JACK ports later. For consistency with the other backends we'll reuse the
@@ -115,6 +123,7 @@ impl<P: Plugin> Backend<P> for Jack {
         // This thread needs to be blocked until processing is finished
         let parker = Parker::new();
         let unparker = parker.unparker().clone();
+        let finished = Arc::new(AtomicBool::new(false));
 
         let config = self.config.clone();
         let main_inputs = self.main_inputs.clone();
@@ -123,6 +132,13 @@ impl<P: Plugin> Backend<P> for Jack {
         let aux_output_ports = self.aux_output_ports.clone();
         let midi_input = self.midi_input.clone();
         let midi_output = self.midi_output.clone();
+        let finish = {
+            let finished = finished.clone();
+            move || {
+                finished.store(true, Ordering::Relaxed);
+                unparker.unpark();
+            }
+        };
         let process_handler = jack::contrib::ClosureProcessHandler::new(move |client, ps| {
             // `BufferManager` is pre-allocated for `max_buffer_size`, so any `num_frames` up to
             // that is safe to process. A grow beyond it would overrun the aux input storage, so
@@ -134,7 +150,7 @@ impl<P: Plugin> Backend<P> for Jack {
                      the pre-allocated maximum. Restarting standalone should hopefully pick up \
                      the new size."
                 );
-                unparker.unpark();
+                finish();
                 return Control::Quit;
             }
 
@@ -310,7 +326,7 @@ impl<P: Plugin> Backend<P> for Jack {
 
                 Control::Continue
             } else {
-                unparker.unpark();
+                finish();
                 Control::Quit
             }
         });
@@ -318,18 +334,55 @@ impl<P: Plugin> Backend<P> for Jack {
         // PipeWire lets us connect the ports whenever we want, but JACK2 is very strict and only
         // allows us to connect the ports when the client is active. And the connections will
         // disappear when the client is deactivated. Fun.
-        let async_client = client.activate_async((), process_handler).unwrap();
+        let server_gone = Arc::new(AtomicBool::new(false));
+        let notifications = ServerGone(server_gone.clone());
+        let async_client = match client.activate_async(notifications, process_handler) {
+            Ok(async_client) => async_client,
+            Err(err) => {
+                crate::nice_error!("Could not activate the JACK client: {err}");
+                return;
+            }
+        };
         if let Err(err) = self.connect_ports(&async_client) {
             crate::nice_error!("Error connecting JACK ports: {err}")
         }
 
         // The process callback happens on another thread, so we need to block this thread until we
-        // get the request to shut down or until the process callback runs into an error
-        parker.park();
+        // get the request to shut down or until the process callback runs into an error. When the
+        // server goes there is no further callback, and all that its notification may do is set a
+        // flag.
+        while !server_gone.load(Ordering::Relaxed) && !finished.load(Ordering::Relaxed) {
+            parker.park_timeout(Duration::from_millis(100));
+        }
+        if server_gone.load(Ordering::Relaxed) {
+            crate::nice_error!("The JACK server has ended or has removed this client");
+        }
 
         // And put the client back where it belongs in case this function is called a second time
-        let (client, _, _) = async_client.deactivate().unwrap();
-        self.client = Some(client);
+        if let Ok((client, _, _)) = async_client.deactivate() {
+            self.client = Some(client);
+        }
+    }
+}
+
+/// The largest period to expect.
+///
+/// JACK may negotiate a smaller buffer size after the client is activated than what this
+/// initial query reports. We treat this value as a maximum: any `num_frames` up to and
+/// including it is fine because `BufferManager` was preallocated for it.
+/// Only a growth beyond this would force an abort.
+///
+/// Sometimes jack will use a buffer size of `2048` anyway, so use that as the minimum.
+fn max_buffer_size(client: &Client) -> u32 {
+    client.buffer_size().max(2048)
+}
+
+/// Is set when the JACK server goes without this client.
+struct ServerGone(Arc<AtomicBool>);
+
+impl NotificationHandler for ServerGone {
+    unsafe fn shutdown(&mut self, _status: ClientStatus, _reason: &str) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
@@ -340,11 +393,10 @@ impl Jack {
     pub fn new<P: Plugin>(config: WrapperConfig) -> Result<Self> {
         let audio_io_layout = config.audio_io_layout_or_exit::<P>();
         let plugin_name = P::NAME.to_lowercase().replace(' ', "_");
-        let (client, status) = Client::new(&plugin_name, ClientOptions::NO_START_SERVER)
+        // The status of a client that could be made tells of no error: a second program of the same
+        // name gets another name.
+        let (client, _status) = Client::new(&plugin_name, ClientOptions::NO_START_SERVER)
             .context("Error while initializing the JACK client")?;
-        if !status.is_empty() {
-            anyhow::bail!("The JACK server returned an error: {status:?}");
-        }
 
         if config.connect_jack_inputs.is_none() && audio_io_layout.main_input_channels.is_some() {
             crate::nice_log!(
