@@ -16,6 +16,9 @@ const THRESHOLD: [f32; 2] = [0.95, 0.8];
 /// single wrong samples gained 9 dB less and crackle 0.7 dB.
 const HYSTERESIS: f32 = 0.8;
 
+/// Probability from which on a sample may belong to a click beside it. 0.05 takes more of intact drums, 0.35 gains 0.5 dB less on clicks.
+const SUSPICION: f32 = 0.2;
+
 /// What the marking needs to know of the stream's buffer, in samples from its start.
 #[derive(Clone, Copy, Debug)]
 pub struct Scan {
@@ -27,6 +30,8 @@ pub struct Scan {
     pub split: usize,
     /// 0..=1 before and after `split`. 0 marks nothing.
     pub sensitivity: [f32; 2],
+    /// Samples behind a click that shall be there before it is decided about, if it can wait.
+    pub ahead: usize,
     /// Most samples to mark.
     pub budget: usize,
 }
@@ -164,10 +169,29 @@ impl Marks {
                 continue;
             }
             budget -= click.len();
-            due += usize::from(complete);
+            let can_wait = click.start >= scan.forced && click.end + scan.ahead > self.probability.len();
+            due += usize::from(complete && !can_wait);
             ranges.push(click);
         }
         due
+    }
+
+    /// Samples closer than this belong to the same click.
+    #[must_use]
+    pub fn join(&self) -> usize {
+        self.join
+    }
+
+    /// Whether sample `n` may belong to a click that was found beside it.
+    #[must_use]
+    pub fn suspects(&self, n: usize) -> bool {
+        self.probability[n] > SUSPICION
+    }
+
+    /// Whether a click that may as well be an onset is one: as sure as it must be at the least sensitivity.
+    #[must_use]
+    pub fn insists(&self, click: &Range<usize>) -> bool {
+        self.probability[click.clone()].iter().any(|p| *p > THRESHOLD[0])
     }
 
     /// From one marked sample to all that belong to the click, with some to spare on each side.

@@ -1,17 +1,17 @@
 //! Click repair: marks damaged samples and interpolates just those.
 //!
 //! ```text
-//! hop -> buffer (60 ms) --------------------------------------> model -> interpolator -> buffer -> hop, `lookahead` samples later
-//!          |-> 32..72 kHz -> network -.-> probabilities -> marks -'
+//! hop -> buffer (60 ms) -----------------------------------------------> model -> interpolator -> buffer -> hop, `lookahead` samples later
+//!          |-> 32..72 kHz -> network -.-> probabilities -> marks -> edges -'
 //!          `-> impulse test ----------'
 //! ```
 //!
 //! A small network says of each sample how likely a click has destroyed it, 1 to 1.3 ms behind the newest one. Faults of digital transfers, a few samples
 //! long, are found at the stream's own rate: at the network's they would be blurred, or too short to be sure of. A click is decided about once its end is
-//! known, at the latest `lookahead` samples after its start, when it is about to leave. Detector and interpolator meet in nothing but a list of sample
-//! ranges, so that either can be replaced.
+//! known, at the latest `lookahead` samples after its start, when it is about to leave. A model of what surrounds it says how far it reaches, and whether
+//! it is an onset. Detector and interpolator meet in nothing but a list of sample ranges, so that either can be replaced.
 //!
-//! Cost: the network, at 32 to 72 kHz whatever the stream's rate; and per hop with clicks one or two model estimates (`samples * order`) and the
+//! Cost: the network, at 32 to 72 kHz whatever the stream's rate; and per hop with clicks two or three model estimates (`samples * order`) and the
 //! interpolation. At most a quarter of a hop (or one click of the greatest length, if that is more), and never more than 1536 samples, is repaired per hop;
 //! the rest stays as it was.
 //!
@@ -19,6 +19,7 @@
 //! 3.3 ms. Longer ones are left alone.
 
 pub mod ar;
+pub mod edges;
 pub mod impulse;
 pub mod interpolator;
 pub mod marks;
@@ -27,6 +28,7 @@ pub mod rate;
 
 use crate::Geometry;
 use ar::ArModel;
+use edges::Edges;
 use interpolator::Interpolator;
 use marks::{Marks, Scan};
 pub use network::ClickDetector;
@@ -75,6 +77,8 @@ fn samples(sample_rate_hz: f64, seconds: f64) -> usize {
 pub struct ClickRepair {
     hop: usize,
     lookahead: usize,
+    /// Longest click, in samples.
+    max_gap: usize,
     /// Most samples to repair per hop.
     budget: usize,
     /// Audio that a model is estimated from, how much of it follows a click, and how far apart clicks that share a model start, in samples.
@@ -89,6 +93,7 @@ pub struct ClickRepair {
     repaired: Vec<bool>,
     model: ArModel,
     marks: Marks,
+    edges: Edges,
     interpolator: Interpolator,
     ranges: Vec<Range<usize>>,
     /// Sensitivity of the hop before.
@@ -108,9 +113,11 @@ impl ClickRepair {
         let budget = max_gap.max(hop / 4).min(BUDGET);
         let block = samples(sample_rate_hz, BLOCK_S);
         let length = hop + lookahead + 2 * max_gap + block;
+        let marks = Marks::new(detector, sample_rate_hz, length, hop, max_gap);
         Self {
             hop,
             lookahead,
+            max_gap,
             budget,
             block,
             after: samples(sample_rate_hz, AFTER_S),
@@ -119,7 +126,8 @@ impl ClickRepair {
             signal: vec![0.0; length],
             repaired: vec![false; length],
             model: ArModel::new(order),
-            marks: Marks::new(detector, sample_rate_hz, length, hop, max_gap),
+            edges: Edges::new(sample_rate_hz, marks.join()),
+            marks,
             interpolator: Interpolator::new(order, max_gap, 4 * max_gap),
             // Ranges are at least one sample each.
             ranges: Vec::with_capacity(budget),
@@ -193,6 +201,7 @@ impl ClickRepair {
             forced: self.stream.len() - self.lookahead,
             split: kept,
             sensitivity,
+            ahead: self.edges.needs(),
             budget: self.budget,
         };
         let due = self.marks.scan(&self.repaired, &scan, &mut self.ranges);
@@ -204,6 +213,7 @@ impl ClickRepair {
         for range in &self.ranges {
             bridge(&mut self.signal, range);
         }
+        let due = self.judge(due, scan.first);
         let mut first = 0;
         while first < self.ranges.len() {
             let start = self.ranges[first].start;
@@ -229,6 +239,34 @@ impl ClickRepair {
             clicks += u32::from(changed);
         }
         clicks
+    }
+
+    /// Widens the first `due` ranges to all that the clicks damaged, no sample before `first` and no more in all than a hop may repair; takes those away
+    /// that are onsets. Returns how many are left.
+    fn judge(&mut self, due: usize, first: usize) -> usize {
+        let mut spare = self.budget - self.ranges.iter().map(Range::len).sum::<usize>().min(self.budget);
+        let (mut kept, mut free) = (0, first);
+        for index in 0..due {
+            let core = self.ranges[index].clone();
+            let next = self.ranges.get(index + 1).map_or(self.signal.len(), |next| next.start);
+            let end = (core.end + self.after).min(self.signal.len());
+            let suspect = |n: usize| self.marks.suspects(n) && !self.repaired[n];
+            let found = self.edges.find(&self.signal, end - self.block..end, &core, free..next, suspect);
+            if found.rises && !self.marks.insists(&core) {
+                widen(&self.stream[core.clone()], &mut self.signal[core]);
+                continue;
+            }
+            let room = spare.min(self.max_gap.saturating_sub(core.len()));
+            let start = found.click.start.max(core.start.saturating_sub(room));
+            let click = start..found.click.end.min(core.end + room - (core.start - start));
+            spare -= click.len() - core.len();
+            free = click.end;
+            bridge(&mut self.signal, &click);
+            self.ranges[kept] = click;
+            kept += 1;
+        }
+        self.ranges.drain(kept..due);
+        kept
     }
 
     /// Fills a group of ranges with a model of what surrounds them. What can't be filled is what came in.
