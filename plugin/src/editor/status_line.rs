@@ -17,7 +17,7 @@ pub(super) fn status_line(ui: &mut Ui, palette: &Palette, status: &Status, weigh
     }
     ui.separator();
     ui.label(faint(latency_text(status.latency(), status.sample_rate_hz())))
-        .on_hover_text("The host knows it and makes up for it. It never changes.");
+        .on_hover_text("A host is told of it and makes up for it. It never changes.");
     ui.separator();
     ui.label(faint(format!("worker {:.0} % of a core", status.load() * 100.0)))
         .on_hover_text("Time the restoration takes on its own thread.");

@@ -72,7 +72,10 @@ impl Processor for Halve {
 
     fn skip(&mut self, audio: &mut [f32], _controls: &Controls) -> HopReport {
         self.hooks.skipped.fetch_add(1, SeqCst);
-        self.delay(audio, 1.0)
+        HopReport {
+            active: false,
+            ..self.delay(audio, 1.0)
+        }
     }
 
     fn reset(&mut self) {
@@ -244,6 +247,21 @@ fn late_hops_are_heard_dry_and_the_next_ones_in_place() {
         };
         assert!((low..=high).contains(&output[at]), "sample {at}");
     }
+}
+
+#[test]
+fn a_worker_that_is_late_does_not_rest() {
+    let mut rig = rig(1, HOP);
+    rig.hooks.delay_us.store(200_000, SeqCst);
+    for block in noise(HOP * 8).chunks_mut(HOP) {
+        rig.port.process(&mut [block], &Settings::default(), Pace::RealTime);
+    }
+    // The worker has the first hop in hand, by then the next five are too late; it skips them and is slow again over the seventh.
+    while rig.hooks.skipped.load(SeqCst) < 5 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    std::thread::sleep(Duration::from_millis(20));
+    assert_eq!(rig.status.state(), WorkerState::Running);
 }
 
 #[test]

@@ -160,7 +160,10 @@ impl<P: Processor> Task<P> {
         };
         #[expect(clippy::cast_possible_truncation, reason = "a meter")]
         let load = (start.elapsed().as_secs_f64() / self.hop_s) as f32;
-        self.status.report(&report, load);
+        // Of a skipped hop nothing is heard: its report would speak of rest where there is too much to do.
+        if !late {
+            self.status.report(&report, load);
+        }
         let settled = self.settling == 0;
         self.settling = self.settling.saturating_sub(1);
         if settled && !late { Outcome::Restored } else { Outcome::Unusable }
