@@ -57,6 +57,8 @@ pub struct Edges {
     /// The model's coefficients from the last to the first: for the prediction from the past.
     reversed: Vec<f64>,
     errors: Vec<f64>,
+    /// Median of the prediction error before the clicks; none where there is nothing to predict.
+    usual: Option<f64>,
     reference: usize,
     guard: usize,
     before: usize,
@@ -76,6 +78,7 @@ impl Edges {
         Self {
             model: ArModel::new(order),
             reversed: vec![0.0; order + 1],
+            usual: None,
             errors: Vec::with_capacity(reference.max(samples(sample_rate_hz, AFTERMATH_S))),
             reference,
             guard: samples(sample_rate_hz, GUARD_S),
@@ -93,49 +96,55 @@ impl Edges {
         self.distance + self.aftermath + self.model.order()
     }
 
-    /// The click around `core`, within `bounds`. `signal` holds straight lines over the cores of all clicks; `block` of it is what the model is estimated
-    /// from; `suspect` says of a sample whether it may belong to a click at all.
+    /// Learns what is usual around clicks that start at `start` or soon after. `signal` holds straight lines over their cores; the model is estimated from
+    /// `block` of it.
     ///
     /// # Real-time
-    /// No allocation.
-    pub fn find(
-        &mut self,
-        signal: &[f64],
-        block: Range<usize>,
-        core: &Range<usize>,
-        bounds: Range<usize>,
-        suspect: impl Fn(usize) -> bool,
-    ) -> Found {
+    /// No allocation; `samples * order` multiplications, as for the interpolation's model.
+    pub fn learn(&mut self, signal: &[f64], block: Range<usize>, start: usize) {
         let order = self.model.order();
-        let until = core.start.saturating_sub(self.guard);
+        let until = start.saturating_sub(self.guard);
         let from = until.saturating_sub(self.reference).max(order);
+        self.usual = None;
         if from >= until || !self.model.estimate(&signal[block]) {
-            return Found {
-                click: core.clone(),
-                rises: true,
-            };
+            return;
         }
         for (to, a) in self.reversed.iter_mut().rev().zip(self.model.coefficients()) {
             *to = *a;
         }
-        let from_past = |n: usize| dot(&self.reversed, &signal[n - order..=n]);
-        let from_future = |n: usize| dot(self.model.coefficients(), &signal[n..=n + order]);
-        let before = median(&mut self.errors, (from..until).map(|n| from_past(n).abs()));
-        let least = OUTLIER * before / MEDIAN;
+        let from_past = |n: usize| dot(&self.reversed, &signal[n - order..=n]).abs();
+        self.usual = Some(median(&mut self.errors, (from..until).map(from_past)));
+    }
+
+    /// The click around `core`, within `bounds`, by what was learned last. `suspect` says of a sample whether it may belong to a click at all.
+    ///
+    /// # Real-time
+    /// No allocation.
+    pub fn find(&mut self, signal: &[f64], core: &Range<usize>, bounds: Range<usize>, suspect: impl Fn(usize) -> bool) -> Found {
+        let Some(usual) = self.usual else {
+            return Found {
+                click: core.clone(),
+                rises: true,
+            };
+        };
+        let order = self.model.order();
+        let from_past = |n: usize| dot(&self.reversed, &signal[n - order..=n]).abs();
+        let from_future = |n: usize| dot(self.model.coefficients(), &signal[n..=n + order]).abs();
+        let least = OUTLIER * usual / MEDIAN;
         let first = bounds.start.max(core.start.saturating_sub(self.before)).max(order);
         let last = bounds.end.min(core.end + self.after).min(signal.len().saturating_sub(order));
         let (mut start, mut end) = (core.start, core.end);
-        while let Some(n) = (start.saturating_sub(self.join).max(first)..start).find(|n| suspect(*n) && from_past(*n).abs() > least) {
+        while let Some(n) = (start.saturating_sub(self.join).max(first)..start).find(|n| suspect(*n) && from_past(*n) > least) {
             start = n;
         }
-        while let Some(n) = (end..(end + self.join).min(last)).rfind(|n| suspect(*n) && from_future(*n).abs() > least) {
+        while let Some(n) = (end..(end + self.join).min(last)).rfind(|n| suspect(*n) && from_future(*n) > least) {
             end = n + 1;
         }
         let from = end + self.distance;
         let until = (from + self.aftermath).min(signal.len().saturating_sub(order));
         let rises = until.saturating_sub(from) < self.aftermath / 3 || {
-            let after = median(&mut self.errors, (from..until).map(|n| from_future(n).abs()));
-            20.0 * ((after + QUIET) / (before + QUIET)).log10() > RISE_DB
+            let after = median(&mut self.errors, (from..until).map(from_future));
+            20.0 * ((after + QUIET) / (usual + QUIET)).log10() > RISE_DB
         };
         Found { click: start..end, rises }
     }
@@ -171,13 +180,20 @@ mod tests {
         x
     }
 
+    /// Edges that have learned what is usual around `core`.
+    fn edges(signal: &[f64], block: Range<usize>, core: &Range<usize>) -> Edges {
+        let mut edges = Edges::new(RATE_HZ, JOIN);
+        edges.learn(signal, block, core.start);
+        edges
+    }
+
     /// With a straight line over the core, as the repair hands it over.
     fn find(mut signal: Vec<f64>, bounds: Range<usize>, suspect: impl Fn(usize) -> bool) -> Found {
         for n in CORE {
             let share = (n - CORE.start + 1) as f64 / (CORE.len() + 1) as f64;
             signal[n] = signal[CORE.start - 1] * (1.0 - share) + signal[CORE.end] * share;
         }
-        Edges::new(RATE_HZ, JOIN).find(&signal, BLOCK, &CORE, bounds, suspect)
+        edges(&signal, BLOCK, &CORE).find(&signal, &CORE, bounds, suspect)
     }
 
     /// A click that rings at 2 kHz and fades by 26 dB from `CLICK.start` to its end.
@@ -225,15 +241,16 @@ mod tests {
 
     #[test]
     fn silence_garbage_and_short_buffers_change_nothing() {
-        let mut edges = Edges::new(RATE_HZ, JOIN);
         for signal in [vec![0.0; 4000], vec![f64::NAN; 4000], vec![f64::MAX; 4000]] {
-            let found = edges.find(&signal, BLOCK, &CORE, 2500..3680, |_| true);
+            let found = edges(&signal, BLOCK, &CORE).find(&signal, &CORE, 2500..3680, |_| true);
             assert_eq!(found.click, CORE);
         }
-        let found = edges.find(&sound(1.0)[..3070], 1390..3070, &CORE, 2500..3070, |_| true);
+        let signal = sound(1.0);
+        let short = &signal[..3070];
+        let found = edges(short, 1390..3070, &CORE).find(short, &CORE, 2500..3070, |_| true);
         assert_eq!(found.click, CORE);
         assert!(found.rises, "what follows isn't known");
-        let found = edges.find(&sound(1.0), 0..1680, &(10..20), 0..1680, |_| true);
+        let found = edges(&signal, 0..1680, &(10..20)).find(&signal, &(10..20), 0..1680, |_| true);
         assert_eq!(found.click, 10..20);
     }
 }

@@ -246,12 +246,17 @@ impl ClickRepair {
     fn judge(&mut self, due: usize, first: usize) -> usize {
         let mut spare = self.budget - self.ranges.iter().map(Range::len).sum::<usize>().min(self.budget);
         let (mut kept, mut free) = (0, first);
+        let mut learned = None;
         for index in 0..due {
             let core = self.ranges[index].clone();
+            if learned.is_none_or(|start| core.start - start >= self.group) {
+                let end = (core.end + self.after).min(self.signal.len());
+                self.edges.learn(&self.signal, end - self.block..end, core.start);
+                learned = Some(core.start);
+            }
             let next = self.ranges.get(index + 1).map_or(self.signal.len(), |next| next.start);
-            let end = (core.end + self.after).min(self.signal.len());
             let suspect = |n: usize| self.marks.suspects(n) && !self.repaired[n];
-            let found = self.edges.find(&self.signal, end - self.block..end, &core, free..next, suspect);
+            let found = self.edges.find(&self.signal, &core, free..next, suspect);
             if found.rises && !self.marks.insists(&core) {
                 widen(&self.stream[core.clone()], &mut self.signal[core]);
                 continue;
