@@ -15,6 +15,7 @@
 //!
 //! - Architecture invariant: a hop is played at the position its index says or not at all.
 //! - Architecture invariant: the audio thread waits for the worker only as [`AudioPort::process`] says; it never takes a lock.
+//! - At rest (silent or bypassed for half a second) hops are still sent, but nobody waits for them and the worker isn't woken for each.
 //! - Architecture invariant: what is heard doesn't depend on how the host cuts the stream into blocks.
 
 mod delay;
@@ -35,6 +36,7 @@ pub use status::{Status, WorkerState};
 pub use wire::Pace;
 pub use worker::Worker;
 
+use crate::restorer::REST_AFTER_S;
 use crate::{Controls, HopReport, Restorer};
 use std::sync::Arc;
 use std::time::Duration;
@@ -90,6 +92,14 @@ impl LinkConfig {
     /// The longest wait a host can run up by asking for audio ahead of real time: half the duration of its largest block, but at least half a second.
     fn most_wait(&self) -> Duration {
         Duration::from_secs_f64((self.max_block as f64 / self.sample_rate_hz).max(1.0) / 2.0)
+    }
+
+    /// Hops in a row, each of them silent or wholly bypassed, after which the stream is at rest: the processor rests ([`crate::restorer::REST_AFTER_S`]), and
+    /// what comes out of it went in since it does. It is silence, or isn't heard, so the audio thread plays the delayed input in its place.
+    fn rest_hops(&self) -> usize {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "half a second in hops")]
+        let rest = (REST_AFTER_S * self.sample_rate_hz / self.hop as f64).ceil() as usize;
+        rest + self.restorer_delay.div_ceil(self.hop) + 1
     }
 
     /// Hops that circulate: half a second's worth, so that a stalled worker finds every hop when it goes on. At least 8.

@@ -8,6 +8,7 @@ use super::status::{Status, WorkerState};
 use super::wire::{Fetched, Pace, Wire};
 use crate::output::{OutputSection, OutputSettings};
 use crate::ramp::Ramp;
+use crate::restorer::SILENCE;
 use crate::{Controls, latency::LINK_HOPS};
 use std::sync::Arc;
 use std::time::Duration;
@@ -131,6 +132,14 @@ pub struct AudioPort {
     collecting: Option<Hop>,
     /// Whether every sample of the hop being filled is wholly bypassed.
     idle: bool,
+    /// Whether every sample of the hop being filled is silent.
+    silent: bool,
+    /// Idle or silent hops in a row, up to `rest_hops`.
+    quiet_hops: usize,
+    /// [`LinkConfig::rest_hops`].
+    rest_hops: usize,
+    /// Whether the stream was at rest in the hop before the last one, and in the last one.
+    resting: [bool; LINK_HOPS],
     wet: Wet,
     dry: DelayLine<[f32; CHANNELS]>,
     lanes: DelayLine<Lane>,
@@ -163,6 +172,10 @@ impl AudioPort {
             epoch: 0,
             collecting: None,
             idle: true,
+            silent: true,
+            quiet_hops: 0,
+            rest_hops: config.rest_hops(),
+            resting: [false; LINK_HOPS],
             wet: Wet::Dry { tail: None },
             dry: DelayLine::new(latency + 2 * miss_fade, [0.0; CHANNELS]),
             lanes: DelayLine::new(latency, Lane::of(&Settings::default())),
@@ -225,6 +238,8 @@ impl AudioPort {
     pub fn reset(&mut self) {
         self.position = 0;
         self.epoch = self.epoch.wrapping_add(1);
+        self.quiet_hops = 0;
+        self.resting = [false; LINK_HOPS];
         let collecting = self.collecting.take();
         let playing = match std::mem::replace(&mut self.wet, Wet::Dry { tail: None }) {
             Wet::Hop { hop, .. } => Some(hop),
@@ -314,17 +329,22 @@ impl AudioPort {
         let Some(wire) = &mut self.wire else { return };
         let index = self.position / self.config.hop as u64;
         if let Some(due) = index.checked_sub(LINK_HOPS as u64) {
-            let fetched = wire.fetch(due, pace);
-            if matches!(fetched, Fetched::Missed) {
+            let old = std::mem::replace(&mut self.wet, Wet::Dry { tail: None });
+            let fetched = if self.resting[0] {
+                wire.pass_over(due, pace);
+                None
+            } else {
+                Some(wire.fetch(due, pace))
+            };
+            if matches!(fetched, Some(Fetched::Missed)) {
                 self.status.count_dropout();
             }
-            let old = std::mem::replace(&mut self.wet, Wet::Dry { tail: None });
             match (fetched, old) {
-                (Fetched::Hop(hop), Wet::Hop { hop: last, .. }) => {
+                (Some(Fetched::Hop(hop)), Wet::Hop { hop: last, .. }) => {
                     wire.recycle(last);
                     self.wet = Wet::Hop { hop, fade_in: false };
                 }
-                (Fetched::Hop(hop), Wet::Dry { tail }) => {
+                (Some(Fetched::Hop(hop)), Wet::Dry { tail }) => {
                     if let Some(tail) = tail {
                         wire.recycle(tail);
                     }
@@ -339,6 +359,7 @@ impl AudioPort {
             }
         }
         self.idle = true;
+        self.silent = true;
         self.collecting = wire.take_free(pace);
         if let Some(hop) = &mut self.collecting {
             hop.index = index;
@@ -349,8 +370,16 @@ impl AudioPort {
     /// After a hop's last sample: sends it.
     fn send(&mut self) {
         let Some(wire) = &mut self.wire else { return };
+        self.quiet_hops = if self.idle || self.silent {
+            (self.quiet_hops + 1).min(self.rest_hops)
+        } else {
+            0
+        };
+        let resting = self.quiet_hops == self.rest_hops;
+        self.resting = [self.resting[1], resting];
         if let Some(hop) = &mut self.collecting {
             hop.controls.idle = self.idle;
+            hop.resting = resting;
         }
         wire.send(self.collecting.take());
     }
@@ -372,6 +401,7 @@ impl AudioPort {
                 input[channel] = clean(audio[channel][first + i]);
                 self.input_peak[channel] = self.input_peak[channel].max(input[channel].abs());
             }
+            self.silent &= input.iter().all(|sample| sample.abs() < SILENCE);
             if let Some(hop) = &mut self.collecting {
                 for (channel, sample) in hop.audio.chunks_exact_mut(hop_length).zip(input) {
                     channel[offset] = sample;

@@ -362,6 +362,43 @@ fn a_panic_leaves_the_dry_path_running_and_says_so() {
 }
 
 #[test]
+fn at_rest_nobody_waits_for_the_worker() {
+    let input = noise(40 * HOP);
+    let rest = vec![0.0; 90 * HOP];
+    let bypassed = |_: usize| Settings {
+        bypass: true,
+        ..Settings::default()
+    };
+    // Silent, and bypassed.
+    for (quiet, settings) in [(rest, full as fn(usize) -> Settings), (noise(90 * HOP), bypassed)] {
+        let mut rig = rig(1, 64);
+        let mut whole = [input.as_slice(), &quiet].concat();
+        rig.run(&input, 64, Pace::Offline, full);
+        rig.run(&quiet, 64, Pace::Offline, settings);
+        rig.wait_until("the worker has caught up", |hooks| {
+            hooks.processed.load(SeqCst) + hooks.skipped.load(SeqCst) == 130
+        });
+        rig.hooks.hold.store(true, SeqCst);
+        let heard = rig.run(&quiet[..20 * HOP], 64, Pace::RealTime, settings);
+        let begin = whole.len() - LATENCY;
+        whole.extend(&quiet[..20 * HOP]);
+        assert!(heard == whole[begin..][..heard.len()], "the delayed input, as it is");
+        assert_eq!(rig.status.dropouts(), 0, "a hop was waited for");
+        rig.hooks.hold.store(false, SeqCst);
+
+        // And when it is over, all is as if the worker had been waited for.
+        let heard = rig.run(&input, 64, Pace::Offline, full);
+        // The bypass takes 10 ms to end.
+        let restored: Vec<f32> = input[480..].iter().map(|sample| 0.5 * sample).collect();
+        let heard = &heard[LATENCY + 480..];
+        assert!(heard == &restored[..heard.len()]);
+        assert_eq!(rig.status.dropouts(), 0);
+        assert_eq!(rig.hooks.resets.load(SeqCst), 1, "of the stream's start alone");
+        assert!(rig.hooks.skipped.load(SeqCst) > 0, "the hops were sent nevertheless");
+    }
+}
+
+#[test]
 fn bypass_and_mix_zero_are_the_delayed_input_bit_for_bit() {
     let input = noise(20_000);
     let bypass = |_| Settings {

@@ -164,16 +164,20 @@ impl Wire {
         self.free.push(hop);
     }
 
-    /// Sends a collected hop, or notes that there was none to send.
+    /// Sends a collected hop, or notes that there was none to send. Wakes the worker for it, unless the stream is at rest.
     pub(super) fn send(&mut self, hop: Option<Hop>) {
         self.sent = [self.sent[1], hop.is_some()];
         let Some(hop) = hop else { return };
+        // At rest the worker looks for work by itself now and then, which costs less than to be woken for each hop; unless hops might run out.
+        let wake = !hop.resting || self.free.len() < self.free.capacity() / 2;
         if let Err(hop) = self.to_worker.try_push(hop) {
             // The ring has room for all hops: not reached.
             self.sent[1] = false;
             self.recycle(hop);
         }
-        self.worker.unpark();
+        if wake {
+            self.worker.unpark();
+        }
     }
 
     /// The restored hop `want`, waiting for it as `pace` allows. Afterwards it is too late for this hop and all before it.
@@ -184,6 +188,20 @@ impl Wire {
         let fetched = self.wait_for(want, pace);
         self.shared.due.store(want + 1, Ordering::Release);
         fetched
+    }
+
+    /// Does without hop `want`, as its result is known. Afterwards it is too late for this hop and all before it.
+    pub(super) fn pass_over(&mut self, want: u64, pace: Pace) {
+        self.shared.offline.store(pace == Pace::Offline, Ordering::Relaxed);
+        self.shared.due.store(want + 1, Ordering::Release);
+        let epoch = self.shared.epoch.load(Ordering::Relaxed);
+        while let Some(hop) = self.early.take().or_else(|| self.from_worker.try_pop()) {
+            if hop.epoch == epoch && hop.index > want {
+                self.early = Some(hop);
+                return;
+            }
+            self.recycle(hop);
+        }
     }
 
     fn wait_for(&mut self, want: u64, pace: Pace) -> Fetched {

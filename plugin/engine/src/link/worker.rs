@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// The longest the worker sleeps without looking for work, should a wake-up get lost.
+/// The longest the worker sleeps without looking for work: at rest nobody wakes it, and a wake-up might get lost.
 const NAP: Duration = Duration::from_millis(100);
 
 /// Owns the worker thread. Dropping it ends the thread and waits for that: the hop in hand is finished first.
@@ -160,8 +160,8 @@ impl<P: Processor> Task<P> {
         };
         #[expect(clippy::cast_possible_truncation, reason = "a meter")]
         let load = (start.elapsed().as_secs_f64() / self.hop_s) as f32;
-        // Of a skipped hop nothing is heard: its report would speak of rest where there is too much to do.
-        if !late {
+        // Of a skipped hop nothing is heard: its report would speak of rest where there is too much to do. At rest every hop comes late, on purpose.
+        if !late || hop.resting {
             self.status.report(&report, load);
         }
         let settled = self.settling == 0;

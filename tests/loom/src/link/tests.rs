@@ -78,10 +78,16 @@ fn stop(worker: Worker, panicked: bool) {
 
 /// Sends hop `index` of `epoch`, if there is an empty one.
 fn send(wire: &mut Wire, pace: Pace, epoch: u32, index: u64) {
+    send_of(wire, pace, epoch, index, false);
+}
+
+/// The same, of a stream that is `resting` or not.
+fn send_of(wire: &mut Wire, pace: Pace, epoch: u32, index: u64, resting: bool) {
     let place = (epoch, index);
     let mut hop = wire.take_free(pace);
     if let Some(hop) = &mut hop {
         (hop.epoch, hop.index) = place;
+        hop.resting = resting;
         hop.controls.set(Content { place, restored: false });
     }
     wire.send(hop);
@@ -187,4 +193,35 @@ fn the_worker_stops_whatever_it_does() {
             drop(worker);
         });
     }
+}
+
+/// Nobody wakes the worker for a hop at rest, and here it never wakes by itself.
+#[test]
+fn after_a_rest_hops_are_heard_again() {
+    check(Some(2), || {
+        let (worker, mut wire) = connect(None);
+        send_of(&mut wire, Pace::RealTime, 1, 0, true);
+        send_of(&mut wire, Pace::RealTime, 1, 1, true);
+        wire.pass_over(0, Pace::RealTime);
+        send(&mut wire, Pace::RealTime, 1, 2);
+        wire.pass_over(1, Pace::Offline);
+        send(&mut wire, Pace::Offline, 1, 3);
+        assert!(hear(&mut wire, Pace::Offline, 1, 2));
+        stop(worker, false);
+    });
+}
+
+#[test]
+fn at_rest_offline_does_not_run_out_of_hops() {
+    check(Some(2), || {
+        let (worker, mut wire) = connect(None);
+        for index in 0..5 {
+            if index >= 2 {
+                wire.pass_over(index - 2, Pace::Offline);
+            }
+            // For lack of an empty hop, this waits for the worker.
+            send_of(&mut wire, Pace::Offline, 1, index, true);
+        }
+        stop(worker, false);
+    });
 }
