@@ -43,6 +43,12 @@ struct CpalDevice {
     pub sample_format: SampleFormat,
 }
 
+/// Whether the stream callbacks can convert from and to this format: all PCM formats but U24, and no
+/// DSD.
+fn is_convertible(format: SampleFormat) -> bool {
+    !matches!(format, SampleFormat::U24) && !format.is_dsd()
+}
+
 /// All data needed to create a Midir input stream.
 struct MidirInputDevice {
     pub backend: MidiInput,
@@ -175,7 +181,7 @@ impl<P: Plugin> Backend<P> for CpalMidir {
                                 error_cb,
                                 None,
                             ),)*
-                            format => todo!("Unsupported sample format {format}"),
+                            format => unreachable!("{format} was not chosen, see `is_convertible()`"),
                         }
                     }
                 }
@@ -360,7 +366,7 @@ impl<P: Plugin> Backend<P> for CpalMidir {
                             error_cb,
                             None,
                         ),)*
-                        format => todo!("Unsupported sample format {format}"),
+                        format => unreachable!("{format} was not chosen, see `is_convertible()`"),
                     }
                 }
             }
@@ -524,6 +530,7 @@ impl CpalMidir {
                 let input_configs: Vec<_> = device
                     .supported_input_configs()
                     .context("Could not get supported audio input configurations")?
+                    .filter(|c| is_convertible(c.sample_format()))
                     .filter(|c| match c.buffer_size() {
                         cpal::SupportedBufferSize::Range { min, max } => {
                             c.channels() as usize == num_input_channels
@@ -542,7 +549,7 @@ impl CpalMidir {
                     .cloned()
                     .with_context(|| {
                         format!(
-                            "The audio input device does not support {} audio channels at a \
+                            "The audio input device does not support {} audio channels of PCM at a \
                              sample rate of {} Hz and a period size of {} samples",
                             num_input_channels, config.sample_rate, config.period_size,
                         )
@@ -572,6 +579,7 @@ impl CpalMidir {
             let output_configs: Vec<_> = output_device
                 .supported_output_configs()
                 .context("Could not get supported audio output configurations")?
+                .filter(|c| is_convertible(c.sample_format()))
                 .filter(|c| match c.buffer_size() {
                     cpal::SupportedBufferSize::Range { min, max } => {
                         (c.min_sample_rate()..=c.max_sample_rate()).contains(&requested_sample_rate)
@@ -599,8 +607,8 @@ impl CpalMidir {
                 .cloned()
                 .with_context(|| {
                     format!(
-                        "The audio output device does not support any channel layout at a sample \
-                         rate of {} Hz and a period size of {} samples",
+                        "The audio output device does not support any channel layout of PCM at a \
+                         sample rate of {} Hz and a period size of {} samples",
                         config.sample_rate, config.period_size,
                     )
                 })?;
