@@ -311,6 +311,10 @@ class Cache:
         samples = round(seconds * RATE_HZ)
         return np.stack([self._music(rng, key, samples)[0] for _ in range(batch)]) if batch else np.zeros((0, samples), np.float32)
 
+    def sample_recording(self, rng: np.random.Generator, kind: str, seconds: float) -> np.ndarray:
+        """Draws one whole recording of a kind such as `noise-events`, or its first `seconds`: float32 `[samples]` at 48 kHz."""
+        return self._read(self._draw_item(rng, self._draw_group(rng, kind)), 0, round(seconds * RATE_HZ))
+
 
 def loop(audio: np.ndarray, samples: int, offset: int = 0) -> np.ndarray:
     """Repeats `audio` with equal-power cross-fades and cuts `samples` from `offset` on."""

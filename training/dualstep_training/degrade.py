@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from . import augment, wear
+from . import augment, everyday, wear
 from .data import Cache
 from .defects import GENERATORS, Defect, recorded_disc
 from .screening import RATE_HZ
@@ -38,7 +38,7 @@ SINGLE_SHARE = 0.26
 DISC_SHARE = 0.38
 
 #: Taken from each of the two shares above for everyday noise if the excerpt is speech, which meets more of it.
-SPEECH_EVERYDAY = (0.06, 0.18)
+SPEECH_EVERYDAY = (0.10, 0.20)
 
 #: Share of worn items among those that aren't clean; with the clean ones, half of all items are unworn.
 WORN_SHARE = 0.56
@@ -50,9 +50,6 @@ DISC_CHANCES = {"hiss": 0.85, "crackle": 0.7, "clicks": 0.6, "scratches": 0.3, "
 SNR_DB = (0.0, 25.0)
 HIGH_SNR_DB = (20.0, 40.0)
 HIGH_SNR_SHARE = 0.17
-
-#: Folders of recorded noise that count as everyday noise, with their weights.
-EVERYDAY = {"everyday": 0.62, "world": 0.18, "machine": 0.13, "static": 0.07}
 
 #: A click counts as damage if its peak exceeds this share of the local RMS (20 ms) of the worn signal, or of its overall RMS.
 MASK_LOCAL = 0.2
@@ -96,7 +93,7 @@ class Recipe:
     band_of_source: bool = False
     #: Sets the SNR of clicks and thumps over the excerpt, as fixed sets do, and not over the pool they are sliced from.
     exact_snr: bool = False
-    #: Whether recorded everyday noise may get another tone, as in training; fixed sets take it as it is.
+    #: Whether recorded everyday noise is varied and put into scenes, as in training; fixed sets take it as it is.
     varied: bool = False
     #: Peak of the loudest of the three signals, dBFS.
     peak_db: float = -3.0
@@ -197,9 +194,10 @@ class Degrader:
     def _add_noise(self, rng: np.random.Generator, recipe: Recipe, power: float, noise: torch.Tensor, peaks: torch.Tensor) -> None:
         """Adds each defect of a recipe in place, at its SNR. `noise`, `peaks`: `[samples]`."""
         for name, snr_db in recipe.noise.items():
-            audio, events = self._pools.take(rng, name, len(noise))
-            if name == "everyday" and recipe.varied:
-                audio = torch.as_tensor(augment.noise(rng, audio.cpu().numpy()), device=self.device)
+            if name == "everyday":
+                audio, events = torch.as_tensor(self._everyday(rng, recipe, len(noise)), device=self.device), None
+            else:
+                audio, events = self._pools.take(rng, name, len(noise))
             rms = 1.0
             if name not in IMPULSIVE or recipe.exact_snr:
                 rms = max(float(audio.square().mean().sqrt()), 1e-5)
@@ -207,6 +205,11 @@ class Degrader:
             noise.add_(audio, alpha=gain if rng.random() < 0.5 else -gain)
             if events is not None:
                 torch.maximum(peaks, events * gain, out=peaks)
+
+    def _everyday(self, rng: np.random.Generator, recipe: Recipe, samples: int) -> np.ndarray:
+        if recipe.varied:
+            return everyday.varied(rng, self.cache, samples, recipe.kind)
+        return everyday.recorded(rng, self.cache, samples)
 
 
 #: Defects whose level is set over a whole pool row, not over the slice: a slice with one click shall not have a giant one.
@@ -218,7 +221,6 @@ class Pools:
 
     def __init__(self, cache: Cache, device: torch.device, seed: int, refresh_s: float):
         self._cache, self._device, self._seed, self._refresh_s = cache, device, seed, refresh_s
-        self._noise_kinds = set(cache.noise_kinds())
         self._names = [*GENERATORS, "disc"]
         self._rows: dict[tuple[str, int], tuple[int, torch.Tensor, torch.Tensor | None]] = {}
         self._refreshes = 0
@@ -226,8 +228,8 @@ class Pools:
     def has(self, name: str) -> bool:
         """Whether a defect can be drawn: recorded noise may be missing from the cache."""
         if name == "everyday":
-            return bool(self._noise_kinds & set(EVERYDAY))
-        return name in GENERATORS or name in self._noise_kinds
+            return bool(everyday.kinds(self._cache))
+        return name in GENERATORS or name in self._cache.noise_kinds()
 
     def refresh(self, seconds: float) -> None:
         """Notes how much audio was drawn; rows that are due are made anew when they are next taken."""
@@ -243,8 +245,6 @@ class Pools:
 
     def take(self, rng: np.random.Generator, name: str, samples: int) -> tuple[torch.Tensor, torch.Tensor | None]:
         """A random slice of a defect: float32 `[samples]` and, for clicks, the peaks of its events (see `Defect`)."""
-        if name == "everyday":
-            return self._everyday(rng, samples), None
         row = int(rng.integers(POOL_ROWS))
         audio, peaks = self._row(name, row)
         if samples > len(audio):
@@ -269,13 +269,6 @@ class Pools:
         rng = np.random.default_rng([self._seed, 2, self._names.index(name), row, generation])
         samples = int(POOL_SECONDS * RATE_HZ)
         return recorded_disc(rng, samples, self._cache) if name == "disc" else GENERATORS[name](rng, samples)
-
-    def _everyday(self, rng: np.random.Generator, samples: int) -> torch.Tensor:
-        """Recorded everyday noise straight from the cache: there is enough of it to need no pool."""
-        kinds = [kind for kind in EVERYDAY if kind in self._noise_kinds]
-        weights = np.array([EVERYDAY[kind] for kind in kinds])
-        kind = kinds[int(rng.choice(len(kinds), p=weights / weights.sum()))]
-        return torch.as_tensor(self._cache.sample_noise(rng, 1, samples / RATE_HZ, kind)[0][:samples], device=self._device)
 
 
 def draw_wear(rng: np.random.Generator) -> set[str]:

@@ -1,8 +1,8 @@
 """A cache of a user's own recordings, for fine-tuning: `train --folder CLEAN [--noise NOISE]`.
 
 `CLEAN` holds recordings as the networks should give them back; those under `speech/` and `drums/` count as such, all
-others as music. `NOISE` holds recordings of noise alone; those under `disc/` count as surface noise of discs, all others as
-everyday noise. Synthetic noise is made as ever. The same rules as for the packaged material decide what is fit to be a
+others as music. `NOISE` holds recordings of noise alone; those under `disc/` count as surface noise of discs, those under
+`events/` as sounds that end (a door, a cough), all others as noise that goes on. Synthetic noise is made as ever. The same rules as for the packaged material decide what is fit to be a
 target (`screening.py`).
 """
 
@@ -33,7 +33,7 @@ def own_cache(clean: Path, noise: Path | None, out: Path, workers: int = 2) -> P
     with ProcessPoolExecutor(workers) as pool:
         _take(writer, clean, "own", ("music", "speech", "drums"), pool)
         if noise is not None:
-            _take(writer, noise, "own-noise", ("noise-everyday", "noise-disc"), pool)
+            _take(writer, noise, "own-noise", ("noise-everyday", "noise-disc", "noise-events"), pool)
     fit = {item.split for item in writer.items if not item.kind.startswith("noise-")}
     if fit != {"train", "valid"}:
         reasons = [f"{key.split('|', 1)[1]}: {reason}" for key, reason in writer.rejected.items() if key.startswith("own|")]

@@ -11,6 +11,7 @@ import fnmatch
 import hashlib
 import re
 import subprocess
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,8 +35,11 @@ class Source:
     name: str
     #: `music`, `speech`, `drums`; recorded noise has `noise-<folder>`.
     kind: str
-    #: Debian package that is unpacked; empty for a folder and for rendered scores.
+    #: Debian package that is unpacked, with the archives in it; empty for a folder, a repository and for rendered scores.
     package: str = ""
+    #: Git repository and commit instead of a package.
+    repository: str = ""
+    commit: str = ""
     #: Shell patterns, relative to the unpacked package; a file is taken if one matches.
     include: tuple[str, ...] = ("*",)
     #: Shell patterns on the file name that are left out: held back for testing, noisy on purpose, or not what `kind` says.
@@ -51,6 +55,18 @@ class Source:
 
 
 _ASTERISK_LICENCE = "CC-BY-SA-3.0"
+_TRAIN = {"*": "train"}
+
+
+def _noises(name: str, *, everyday: tuple[str, ...] = (), events: tuple[str, ...] = (), **origin: str) -> list[Source]:
+    """The recorded noises of a package: what goes on by itself (`everyday`), and what ends (`events`), both for training alone.
+
+    Voices, music, and the signals of user interfaces are left out: a voice that says something isn't noise.
+    """
+    kinds = {"everyday": everyday, "events": events}
+    exclude = ("*music*", "*voice*", "*[Cc]lick*", "*message*", "*lobby*", "under_attack*", "success*", "win.*", "lose.*", "new_*")
+    return [Source(f"{name}-{kind}", f"noise-{kind}", include=include, exclude=exclude, fixed_splits=_TRAIN, **origin)
+            for kind, include in kinds.items() if include]
 
 #: In the order of building: what is quick comes first, so that a cache is useful after minutes.
 SOURCES: tuple[Source, ...] = (
@@ -115,9 +131,25 @@ SOURCES: tuple[Source, ...] = (
     Source("singularity", "music", package="singularity-music", licence="CC-BY-SA-3.0"),
     Source("warzone2100", "music", package="warzone2100-music", licence="GPL-2.0-or-later, CC-BY-SA-3.0"),
     Source("colobot", "music", package="colobot-common-sounds", include=("*/music/*.ogg",), licence="GPL-3.0-or-later"),
-    Source("nexuiz", "music", package="nexuiz-music", licence="GPL-2.0-or-later"),
+    # Later than the rest, so all of it is for training: the published test set stays what it is.
+    Source("nexuiz", "music", package="nexuiz-music", licence="GPL-2.0-or-later", fixed_splits=_TRAIN),
     Source("unknown-horizons", "music", package="unknown-horizons", include=("*/music/*.ogg",), exclude=("waves.ogg",),
            licence="CC-BY-SA-3.0, GPL-2.0-or-later"),
+    *_noises("esc10", licence="CC0-1.0, CC-BY-3.0 (per clip, with its author, in the repository's README)",
+             repository="https://github.com/karolpiczak/ESC-10", commit="c74878ef556a00f83b477ee0e3281c30c0e923a7",
+             everyday=("002*", "003*", "005*", "007*", "008*", "010*"), events=("001*", "004*", "006*", "009*")),
+    *_noises("0ad", package="0ad-data", licence="CC-BY-SA-3.0", everyday=("*/audio/ambient/*",),
+             events=tuple(f"*/audio/{name}/*" for name in ("attack", "resource", "actor/fauna", "actor/ship", "actor/gate", "actor/singlesteps"))),
+    *_noises("ufoai", package="ufoai-sound", licence="GPL-2.0-or-later, CC-BY-SA-3.0, CC-BY-3.0 (per file)", everyday=("*/sound/ambience/*",),
+             events=tuple(f"*/sound/{name}/*" for name in ("doors", "footsteps", "impact", "misc", "weapons"))),
+    *_noises("redeclipse", package="redeclipse-data", licence="CC-BY-SA-3.0, CC-BY-3.0, CC0-1.0 (per file)", everyday=("*/sounds/ambience/*",)),
+    *_noises("torcs", package="torcs-data", licence="GPL-2.0-or-later", everyday=("*/data/sound/*",)),
+    *_noises("megaglest", package="megaglest-data", licence="CC-BY-SA-3.0", everyday=("*/tilesets/*/sounds/*",)),
+    *_noises("lincity", package="lincity-ng-data", licence="GPL-2.0-or-later", events=("*/sounds/*",)),
+    *_noises("widelands", package="widelands-data", licence="GPL-2.0-or-later", events=("*/data/sound/*",)),
+    *_noises("unknown-horizons", package="unknown-horizons", licence="CC-BY-SA-3.0, GPL-2.0-or-later", events=("*/audio/sounds/*",)),
+    *_noises("hedgewars", package="hedgewars-data", licence="GFDL-1.3", events=("*/Data/Sounds/*",)),
+    *_noises("scratch", package="scratch", licence="CC-BY-SA-3.0", events=tuple(f"*/Sounds/{name}/*" for name in ("Animal", "Effects", "Human"))),
 )
 
 #: Recorded noise with too few files for chance: file name pattern -> split; the first match counts.
@@ -170,14 +202,22 @@ def group_of(source: Source, path: str) -> str:
 
 
 def fetch(source: Source, work: Path) -> Path:
-    """Downloads and unpacks a source's package under `work`, unless it is there already. Returns the unpacked folder.
+    """Downloads and unpacks a source's package or repository under `work`, unless it is there already. Returns the unpacked folder.
 
     Raises:
-        RuntimeError: the package can't be fetched; the message quotes the tool.
+        RuntimeError: it can't be fetched; the message quotes the tool.
     """
-    target = work / "x" / source.package
-    done = work / "x" / f".{source.package}.done"
+    name = source.package or source.repository.rstrip("/").split("/")[-1]
+    target = work / "x" / name
+    done = work / "x" / f".{name}.done"
     if done.exists():
+        return target
+    if source.repository:
+        target.mkdir(parents=True, exist_ok=True)
+        _tool(["git", "init", "--quiet"], cwd=target)
+        _tool(["git", "fetch", "--quiet", "--depth", "1", source.repository, source.commit], cwd=target)
+        _tool(["git", "checkout", "--quiet", "--force", "FETCH_HEAD"], cwd=target)
+        done.touch()
         return target
     debs = work / "deb"
     debs.mkdir(parents=True, exist_ok=True)
@@ -187,8 +227,18 @@ def fetch(source: Source, work: Path) -> Path:
         _tool(["apt-get", "download", source.package], cwd=debs)
         found = sorted(debs.glob(f"{source.package}_*.deb"))
     _tool(["dpkg-deb", "-x", str(found[-1]), str(target)], cwd=debs)
+    for archive in [path for path in sorted(target.rglob("*")) if path.suffix in (".zip", ".pk3")]:
+        _unzip(archive)
     done.touch()
     return target
+
+
+def _unzip(archive: Path) -> None:
+    """Unpacks an archive's audio into a folder of its name, in its place: games keep their sounds in archives of gigabytes."""
+    with zipfile.ZipFile(archive) as content:
+        wanted = [name for name in content.namelist() if Path(name).suffix.lower() in AUDIO_SUFFIXES]
+        content.extractall(archive.with_suffix(""), wanted)
+    archive.unlink()
 
 
 def _tool(command: list[str], cwd: Path) -> None:

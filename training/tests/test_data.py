@@ -2,6 +2,9 @@
 
 import json
 import os
+import shutil
+import subprocess
+import zipfile
 
 import numpy as np
 import pytest
@@ -211,6 +214,44 @@ def test_the_command_builds_from_a_folder_of_noise_and_resumes(tmp_path, capsys)
     assert content["sources"]["noise-disc"]["files"] == 3
     assert {item.split for s in sources.SPLITS for item in Cache(tmp_path / "cache", s).items} == set(sources.SPLITS)
     assert "noise-disc" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="packages come from Debian")
+def test_a_package_is_unpacked_with_the_archives_in_it(tmp_path):
+    content = tmp_path / "package/usr/share/game"
+    content.mkdir(parents=True)
+    with zipfile.ZipFile(content / "data.pk3", "w") as archive:
+        archive.writestr("sound/door.ogg", b"door")
+        archive.writestr("maps/big.bsp", b"map")
+    (tmp_path / "package/DEBIAN").mkdir()
+    (tmp_path / "package/DEBIAN/control").write_text("Package: game\nVersion: 1\nArchitecture: all\nMaintainer: nobody\nDescription: none\n")
+    (tmp_path / "work/deb").mkdir(parents=True)
+    subprocess.run(["dpkg-deb", "--build", tmp_path / "package", tmp_path / "work/deb/game_1_all.deb"], check=True, capture_output=True)
+    source = sources.Source("game", "noise-events", package="game", include=("*/sound/*",))
+    folder = sources.fetch(source, tmp_path / "work")
+    assert sources.files_of(source, folder) == ["usr/share/game/data/sound/door.ogg"]
+    assert [path.name for path in folder.rglob("*") if path.is_file()] == ["door.ogg"], "what isn't audio is left packed, and the archive goes"
+
+
+def test_a_repository_is_fetched_at_its_commit(tmp_path):
+    def git(*arguments):
+        command = ["git", "-c", "user.name=n", "-c", "user.email=e@x", *arguments]
+        return subprocess.run(command, cwd=tmp_path / "origin", check=True, capture_output=True, text=True).stdout.strip()
+
+    (tmp_path / "origin/rain").mkdir(parents=True)
+    git("init", "--quiet")
+    git("config", "uploadpack.allowAnySHA1InWant", "true")
+    for name in ("old", "new"):
+        (tmp_path / f"origin/rain/{name}.ogg").write_bytes(b"rain")
+        git("add", ".")
+        git("commit", "--quiet", "--message", name)
+    source = sources.Source("rain", "noise-everyday", repository=str(tmp_path / "origin"), commit=git("rev-parse", "HEAD~1"), include=("rain/*",))
+    folder = sources.fetch(source, tmp_path / "work")
+    assert sources.files_of(source, folder) == ["rain/old.ogg"]
+    assert sources.fetch(source, tmp_path / "work") == folder
+    missing = sources.Source("rain", "noise-everyday", repository=str(tmp_path / "nowhere"), commit="0" * 40)
+    with pytest.raises(RuntimeError, match="nowhere"):
+        sources.fetch(missing, tmp_path / "work")
 
 
 def test_the_manifest_counts_hours_and_rejections(cache_folder):

@@ -30,8 +30,8 @@ def folders(path):
     write(path / "clean/ruined.wav", 9, 8, clipped=True)
     (path / "clean/notes.txt").write_text("not audio")
     rng = np.random.default_rng(0)
-    for name in ("street.wav", "disc/run-in.wav"):
-        (path / "noise/disc").mkdir(parents=True, exist_ok=True)
+    for name in ("street.wav", "disc/run-in.wav", "events/cough.wav"):
+        (path / "noise" / name).parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(path / "noise" / name, 0.1 * rng.standard_normal(4 * 48_000), 48_000)
     return path / "clean", path / "noise"
 
@@ -42,7 +42,7 @@ def test_folders_become_a_cache(tmp_path, capsys):
     items = Cache(cache, "train").items + Cache(cache, "valid").items
     assert {item.file: item.kind for item in items} == {
         "album/0.flac": "music", "album/1.flac": "music", "album/2.flac": "music", "speech/talk.wav": "speech",
-        "street.wav": "noise-everyday", "disc/run-in.wav": "noise-disc",
+        "street.wav": "noise-everyday", "disc/run-in.wav": "noise-disc", "events/cough.wav": "noise-events",
     }  # fmt: skip
     assert len(Cache(cache, "valid").items) == 1
     assert "left out ruined.wav: clipped" in capsys.readouterr().out
