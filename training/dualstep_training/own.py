@@ -1,9 +1,9 @@
 """A cache of a user's own recordings, for fine-tuning: `train --folder CLEAN [--noise NOISE]`.
 
 `CLEAN` holds recordings as the networks should give them back; those under `speech/` and `drums/` count as such, all
-others as music. `NOISE` holds recordings of noise alone; those under `disc/` count as surface noise of discs, those under
-`events/` as sounds that end (a door, a cough), all others as noise that goes on. Synthetic noise is made as ever. The same rules as for the packaged material decide what is fit to be a
-target (`screening.py`).
+others as music. `NOISE` holds recordings of noise alone; those under `disc/` count as surface noise of discs, those
+under `events/` as sounds that end (a door, a cough), all others as noise that goes on. Synthetic noise is made as
+ever. The same rules as for the packaged material decide what is fit to be a target (`screening.py`).
 """
 
 from __future__ import annotations
