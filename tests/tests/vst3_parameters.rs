@@ -141,3 +141,27 @@ fn what_no_block_has_brought_is_heard_when_playing_starts_again() {
         assert_identical(&heard(Some(0.25), Some(0.75)), &expected, name);
     }
 }
+
+/// In the debug bundle, memory allocated on the audio thread ends the process.
+#[test]
+fn a_block_with_more_changes_than_fit_allocates_nothing_and_ends_with_the_last_values() {
+    if !in_child(
+        "a_block_with_more_changes_than_fit_allocates_nothing_and_ends_with_the_last_values",
+        &[],
+    ) {
+        return;
+    }
+    for name in NAMES {
+        let plugin = playing(Vst3Plugin::debug(name));
+        let last = [("mix", 0.25), ("output", 0.75), ("tilt", 0.5), ("stage1", 0.125), ("limit", 0.5)];
+        let changes: Vec<Change> = (0..BLOCK)
+            .flat_map(|at| last.map(|(id, value)| (at, id, if at + 1 == BLOCK { value } else { (at % 7) as f64 / 7.0 })))
+            .map(|(at, id, value)| Change { at, id, value })
+            .collect();
+        assert!(changes.len() > 2 * 1024, "more than the plugin has room for");
+        let _ = play(&plugin, 2, &changes);
+        for (id, value) in last {
+            assert!((plugin.value(id) - value).abs() < 1e-6, "{name}: {id} is {}", plugin.value(id));
+        }
+    }
+}

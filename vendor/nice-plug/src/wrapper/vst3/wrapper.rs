@@ -1092,7 +1092,8 @@ impl<P: Vst3Plugin> IAudioProcessorTrait for Wrapper<P> {
 
             let push_process_event = |process_events: &mut AtomicRefMut<Vec<ProcessEvent<P>>>,
                                       event: ProcessEvent<P>| {
-                permit_alloc(|| {
+                let is_note = matches!(event, ProcessEvent::NoteEvent(_));
+                let push = || {
                     // In the rare case the host sends a very large amount of events at once, there
                     // is not much we can do except to just accept the allocation.
                     if process_events.len() == process_events.capacity() {
@@ -1120,8 +1121,29 @@ impl<P: Vst3Plugin> IAudioProcessorTrait for Wrapper<P> {
                     } else {
                         process_events.push(event);
                     }
-                });
+                };
+                if is_note {
+                    permit_alloc(push);
+                } else {
+                    // There is room, see below.
+                    push();
+                }
             };
+
+            // The newest value that is queued for a parameter.
+            fn last_change<P: Vst3Plugin>(
+                process_events: &mut [ProcessEvent<P>],
+                param_hash: u32,
+            ) -> Option<&mut f32> {
+                process_events.iter_mut().rev().find_map(|event| match event {
+                    ProcessEvent::ParameterChange {
+                        hash,
+                        normalized_value,
+                        ..
+                    } if *hash == param_hash => Some(normalized_value),
+                    _ => None,
+                })
+            }
 
             // First we'll go through the parameter changes. This may also include MIDI CC messages
             // if the plugin supports those
@@ -1192,7 +1214,9 @@ impl<P: Vst3Plugin> IAudioProcessorTrait for Wrapper<P> {
                                             },
                                         }),
                                     );
-                                } else if P::SAMPLE_ACCURATE_AUTOMATION {
+                                } else if P::SAMPLE_ACCURATE_AUTOMATION
+                                    && process_events.len() < process_events.capacity()
+                                {
                                     push_process_event(
                                         &mut process_events,
                                         ProcessEvent::ParameterChange {
@@ -1201,6 +1225,11 @@ impl<P: Vst3Plugin> IAudioProcessorTrait for Wrapper<P> {
                                             normalized_value: value,
                                         },
                                     );
+                                } else if let Some(last) = last_change(&mut process_events, param_hash)
+                                {
+                                    // No room for more in this block: the parameter's last change
+                                    // brings the newest value, a little early.
+                                    *last = value;
                                 } else {
                                     self.inner.set_normalized_value_by_hash(
                                         param_hash,
