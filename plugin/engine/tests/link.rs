@@ -83,11 +83,14 @@ fn start(random: &mut Random) -> (AudioPort, Worker, Arc<Status>) {
     (port, worker, status)
 }
 
-/// Plays a stream of `length` samples in blocks of any size. Gives what went in and what came out.
-fn play(port: &mut AudioPort, length: usize, pace: Pace, random: &mut Random) -> (Vec<f32>, Vec<f32>) {
-    // No sample is 0, and none is half of its neighbour: wet, dry and silence can be told apart.
-    let input: Vec<f32> = (0..length).map(|_| 0.5 + 0.25 * random.signed()).collect();
-    let mut output = input.clone();
+/// Noise. No sample is 0, and none is half of its neighbour: wet, dry and silence can be told apart.
+fn noise(length: usize, random: &mut Random) -> Vec<f32> {
+    (0..length).map(|_| 0.5 + 0.25 * random.signed()).collect()
+}
+
+/// Plays a stream in blocks of any size. Gives what came out.
+fn play(port: &mut AudioPort, input: &[f32], pace: Pace, random: &mut Random) -> Vec<f32> {
+    let mut output = input.to_vec();
     let mut rest = output.as_mut_slice();
     while !rest.is_empty() {
         let largest = 1 << random.below(13);
@@ -97,7 +100,7 @@ fn play(port: &mut AudioPort, length: usize, pace: Pace, random: &mut Random) ->
         rest = after;
         pause(random);
     }
-    (input, output)
+    output
 }
 
 /// Hops of streams: many outside Miri, which is thousands of times slower.
@@ -112,12 +115,37 @@ fn offline_every_sample_is_restored_and_in_place() {
         let (mut port, worker, status) = start(&mut random);
         for stream in 0..4 {
             let length = any_length(&mut random);
-            let (input, output) = play(&mut port, length, Pace::Offline, &mut random);
+            let input = noise(length, &mut random);
+            let output = play(&mut port, &input, Pace::Offline, &mut random);
             for (n, found) in output.iter().enumerate() {
                 let expected = n.checked_sub(LATENCY).map_or(0.0, |from| 0.5 * input[from]);
                 assert_eq!(*found, expected, "case {case}, stream {stream}, sample {n} of {length}");
             }
             port.reset();
+        }
+        assert_eq!(status.dropouts(), 0, "case {case}");
+        assert!(!worker.has_failed());
+    }
+}
+
+/// Half a second of silence sends the stream to rest, where nobody waits for the worker, and which is over with the first sample.
+#[test]
+#[cfg_attr(miri, ignore = "half a second takes too long there")]
+fn offline_a_rest_is_not_heard() {
+    let mut random = Random::new(13);
+    for case in 0..cases(6) {
+        let (mut port, worker, status) = start(&mut random);
+        let mut input = Vec::new();
+        for _ in 0..4 {
+            let length = 1 + random.below(5 * HOP);
+            input.extend(noise(length, &mut random));
+            input.resize(input.len() + (70 + random.below(40)) * HOP + random.below(HOP), 0.0);
+        }
+        input.extend(noise(5 * HOP, &mut random));
+        let output = play(&mut port, &input, Pace::Offline, &mut random);
+        for (n, found) in output.iter().enumerate() {
+            let expected = n.checked_sub(LATENCY).map_or(0.0, |from| 0.5 * input[from]);
+            assert_eq!(*found, expected, "case {case}, sample {n}");
         }
         assert_eq!(status.dropouts(), 0, "case {case}");
         assert!(!worker.has_failed());
@@ -132,7 +160,8 @@ fn in_real_time_every_hop_is_restored_or_dry_and_in_place() {
         let (mut port, worker, _) = start(&mut random);
         for stream in 0..4 {
             let length = any_length(&mut random);
-            let (input, output) = play(&mut port, length, Pace::RealTime, &mut random);
+            let input = noise(length, &mut random);
+            let output = play(&mut port, &input, Pace::RealTime, &mut random);
             assert!(
                 output[..LATENCY.min(length)].iter().all(|x| *x == 0.0),
                 "case {case}, stream {stream}: something came early"
