@@ -18,6 +18,14 @@ pub const SILENCE: f32 = 1e-6;
 /// Silence or idle hops of this length send the networks to rest.
 pub const REST_AFTER_S: f64 = 0.5;
 
+/// The same in hops of `hop` samples.
+#[must_use]
+pub fn rest_after(sample_rate_hz: f64, hop: usize) -> usize {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "half a second in hops")]
+    let hops = (REST_AFTER_S * sample_rate_hz / hop as f64).ceil() as usize;
+    hops
+}
+
 /// Input beyond this magnitude is clamped (+60 dBFS). It is no audio: the networks start anew when it has passed, or the running level would take seconds to
 /// come down.
 pub const LOUDEST: f32 = 1e3;
@@ -85,8 +93,6 @@ impl Restorer {
         let spec = model.spec();
         let geometry = spec.geometry(sample_rate_hz)?;
         let frames = geometry.lookahead_hops + 1;
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "half a second in hops")]
-        let rest_after = (REST_AFTER_S * sample_rate_hz / geometry.hop as f64).ceil() as usize;
         Ok(Self {
             channels,
             network_bins: spec.bins,
@@ -105,7 +111,7 @@ impl Restorer {
             output: vec![Complex32::default(); geometry.spectrum_bins],
             position: 0,
             quiet: 0,
-            rest_after,
+            rest_after: rest_after(sample_rate_hz, geometry.hop),
             spoilt: 0,
             geometry,
         })

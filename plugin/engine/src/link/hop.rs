@@ -18,8 +18,6 @@ pub(super) struct Hop {
     pub(super) index: u64,
     /// Counts resets: hops of another epoch than the current one are nobody's.
     pub(super) epoch: u32,
-    /// Whether the stream is at rest: nobody waits for the hop's result, see [`super::LinkConfig::rest_hops`].
-    pub(super) resting: bool,
     /// Controls in force at the hop's middle sample.
     pub(super) controls: Controls,
     /// `[channel][sample]`, `channels * hop` samples.
@@ -34,7 +32,6 @@ impl Hop {
         Self {
             index: 0,
             epoch: 0,
-            resting: false,
             controls: Controls::default(),
             audio: vec![0.0; channels * hop].into_boxed_slice(),
             outcome: Outcome::Unusable,

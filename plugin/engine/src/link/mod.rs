@@ -36,7 +36,7 @@ pub use status::{Status, WorkerState};
 pub use wire::Pace;
 pub use worker::Worker;
 
-use crate::restorer::REST_AFTER_S;
+use crate::restorer::rest_after;
 use crate::{Controls, HopReport, Restorer};
 use std::sync::Arc;
 use std::time::Duration;
@@ -94,12 +94,10 @@ impl LinkConfig {
         Duration::from_secs_f64((self.max_block as f64 / self.sample_rate_hz).max(1.0) / 2.0)
     }
 
-    /// Hops in a row, each of them silent or wholly bypassed, after which the stream is at rest: the processor rests ([`crate::restorer::REST_AFTER_S`]), and
+    /// Hops in a row, each of them silent or wholly bypassed, after which the stream is at rest: the processor rests ([`rest_after`]), and
     /// what comes out of it went in since it does. It is silence, or isn't heard, so the audio thread plays the delayed input in its place.
     fn rest_hops(&self) -> usize {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "half a second in hops")]
-        let rest = (REST_AFTER_S * self.sample_rate_hz / self.hop as f64).ceil() as usize;
-        rest + self.restorer_delay.div_ceil(self.hop) + 1
+        rest_after(self.sample_rate_hz, self.hop) + self.restorer_delay.div_ceil(self.hop) + 1
     }
 
     /// Hops that circulate: half a second's worth, so that a stalled worker finds every hop when it goes on. At least 8.

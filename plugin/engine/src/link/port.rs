@@ -379,9 +379,8 @@ impl AudioPort {
         self.resting = [self.resting[1], resting];
         if let Some(hop) = &mut self.collecting {
             hop.controls.idle = self.idle;
-            hop.resting = resting;
         }
-        wire.send(self.collecting.take());
+        wire.send(self.collecting.take(), resting);
     }
 
     /// `count` samples from `first` on, all in one hop, `offset` samples after its start.

@@ -67,7 +67,12 @@ impl Processor for Halve {
         let count = self.hooks.processed.fetch_add(1, SeqCst) + 1;
         assert_ne!(count, self.hooks.panic_at.load(SeqCst), "asked to");
         self.hooks.controls.lock().expect("no test panics here").push(*controls);
-        self.delay(audio, 0.5)
+        // As the restorer, though at once.
+        let active = !controls.idle && audio.iter().any(|sample| *sample != 0.0);
+        HopReport {
+            active,
+            ..self.delay(audio, 0.5)
+        }
     }
 
     fn skip(&mut self, audio: &mut [f32], _controls: &Controls) -> HopReport {
@@ -385,6 +390,11 @@ fn at_rest_nobody_waits_for_the_worker() {
         assert!(heard == whole[begin..][..heard.len()], "the delayed input, as it is");
         assert_eq!(rig.status.dropouts(), 0, "a hop was waited for");
         rig.hooks.hold.store(false, SeqCst);
+        rig.wait_until("the worker has passed over what came too late", |hooks| {
+            hooks.skipped.load(SeqCst) >= 17
+        });
+        std::thread::sleep(Duration::from_millis(20));
+        assert_eq!(rig.status.state(), WorkerState::Resting, "as the panel says");
 
         // And when it is over, all is as if the worker had been waited for.
         let heard = rig.run(&input, 64, Pace::Offline, full);

@@ -165,11 +165,11 @@ impl Wire {
     }
 
     /// Sends a collected hop, or notes that there was none to send. Wakes the worker for it, unless the stream is at rest.
-    pub(super) fn send(&mut self, hop: Option<Hop>) {
+    pub(super) fn send(&mut self, hop: Option<Hop>, resting: bool) {
         self.sent = [self.sent[1], hop.is_some()];
         let Some(hop) = hop else { return };
         // At rest the worker looks for work by itself now and then, which costs less than to be woken for each hop; unless hops might run out.
-        let wake = !hop.resting || self.free.len() < self.free.capacity() / 2;
+        let wake = !resting || self.free.len() < self.free.capacity() / 2;
         if let Err(hop) = self.to_worker.try_push(hop) {
             // The ring has room for all hops: not reached.
             self.sent[1] = false;

@@ -160,8 +160,8 @@ impl<P: Processor> Task<P> {
         };
         #[expect(clippy::cast_possible_truncation, reason = "a meter")]
         let load = (start.elapsed().as_secs_f64() / self.hop_s) as f32;
-        // Of a skipped hop nothing is heard: its report would speak of rest where there is too much to do. At rest every hop comes late, on purpose.
-        if !late || hop.resting {
+        // Of a skipped hop nothing is heard: its report would speak of rest where there is too much to do.
+        if !late {
             self.status.report(&report, load);
         }
         let settled = self.settling == 0;

@@ -87,10 +87,9 @@ fn send_of(wire: &mut Wire, pace: Pace, epoch: u32, index: u64, resting: bool) {
     let mut hop = wire.take_free(pace);
     if let Some(hop) = &mut hop {
         (hop.epoch, hop.index) = place;
-        hop.resting = resting;
         hop.controls.set(Content { place, restored: false });
     }
-    wire.send(hop);
+    wire.send(hop, resting);
 }
 
 /// Fetches a hop, and gives it back. Whether it is to be heard: then it must be restored, and the one asked for.
