@@ -77,10 +77,19 @@ fn drain(pipe: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<St
     })
 }
 
-/// Threads of this process, where the system tells.
+/// How long [`threads`] looks. A thread that was joined is listed until the kernel has taken it down, for some ms on a busy machine.
+const SETTLING: Duration = Duration::from_millis(300);
+
+/// Threads of this process that stay, where the system tells: the fewest seen in [`SETTLING`].
 #[must_use]
 pub fn threads() -> Option<usize> {
-    Some(std::fs::read_dir("/proc/self/task").ok()?.count())
+    let begun = Instant::now();
+    let mut fewest = usize::MAX;
+    while begun.elapsed() < SETTLING {
+        fewest = fewest.min(std::fs::read_dir("/proc/self/task").ok()?.count());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Some(fewest)
 }
 
 /// Resident memory of this process in KiB, where the system tells.
