@@ -62,6 +62,9 @@ pub struct DualstepParams {
     /// Amount of compression in the output section, 0..=100 %. 0 is off.
     #[id = "comp"]
     pub comp: FloatParam,
+    /// Repair of clipped peaks.
+    #[id = "declip"]
+    pub declip: BoolParam,
 
     /// Size of the editor's window.
     #[persist = "panel"]
@@ -104,6 +107,7 @@ impl Default for DualstepParams {
                 .with_string_to_value(Arc::new(text_to_hum)),
             tilt: decibels("Tilt", MOST_TILT_DB),
             comp: percent("Compressor", 0.0),
+            declip: switch("Clipping repair", true),
             panel: PanelSize::default(),
         }
     }
@@ -116,6 +120,7 @@ impl DualstepParams {
         Settings {
             controls: Controls {
                 declick: share(&self.declick),
+                declip: self.declip.value(),
                 stage1: share(&self.stage1),
                 stage2: share(&self.stage2),
                 floor: if limit_db > NO_LIMIT_DB {

@@ -24,14 +24,17 @@ fn kind(id: &str) -> Option<Kind> {
         // Octaves above 1 Hz, up to 300 Hz.
         "low_cut" => Some(Kind::Number(3.3..=300.0f32.log2())),
         "hum" => Some(Kind::Step(0..=3)),
-        "removed" | "link" | "bypass" => Some(Kind::Switch),
+        "removed" | "link" | "bypass" | "declip" => Some(Kind::Switch),
         _ => None,
     }
 }
 
+/// Switches that sessions of earlier versions lack, on in a new instance: off there, so that what was saved sounds as it did.
+const SINCE: [&str; 1] = ["declip"];
+
 /// Brings numbers into range. If a known parameter isn't what it should be at all, empties the state: the framework then refuses it, and the one in force stays.
 ///
-/// Unknown parameters and fields are a later version's: the framework skips them. Missing ones keep their value.
+/// Unknown parameters and fields are a later version's: the framework skips them. Missing ones keep their value, but [`SINCE`].
 pub(crate) fn check(state: &mut PluginState) {
     let mut broken = false;
     for (id, value) in &mut state.params {
@@ -47,6 +50,10 @@ pub(crate) fn check(state: &mut PluginState) {
     if broken {
         state.params.clear();
         state.fields.clear();
+        return;
+    }
+    for id in SINCE {
+        state.params.entry(id.to_owned()).or_insert(ParamValue::Bool(false));
     }
 }
 
@@ -79,7 +86,11 @@ mod tests {
         assert!(matches!(state.params["output"], ParamValue::F32(-3.5)));
         assert!(matches!(state.params["link"], ParamValue::Bool(false)));
         assert!(matches!(state.params["hum"], ParamValue::I32(3)));
-        assert_eq!(state.params.len(), 5);
+        assert!(
+            matches!(state.params["declip"], ParamValue::Bool(false)),
+            "as it sounded before there was one"
+        );
+        assert_eq!(state.params.len(), 6);
         assert_eq!(state.fields.len(), 1);
     }
 
@@ -96,7 +107,7 @@ mod tests {
     fn every_parameter_is_known_with_its_range() {
         let params = DualstepParams::default();
         let map = params.param_map();
-        assert_eq!(map.len(), 13);
+        assert_eq!(map.len(), 14);
         for (id, ptr, _) in map {
             match (kind(&id), ptr) {
                 (Some(Kind::Switch), ParamPtr::BoolParam(_))

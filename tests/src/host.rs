@@ -15,7 +15,7 @@ use std::ffi::CString;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Values on the host's scale at which restored and dry sound the same: any hole, slip or drift shows as a difference from the delayed input.
-pub const TRANSPARENT: [(&str, f64); 3] = [("declick", 0.0), ("stage1", 0.0), ("stage2", 0.0)];
+pub const TRANSPARENT: [(&str, f64); 4] = [("declick", 0.0), ("declip", 0.0), ("stage1", 0.0), ("stage2", 0.0)];
 
 /// How a host renders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,9 @@ use dualstep_tests::session::{assert_in_range, ranges};
 use dualstep_tests::{Bundle, Change, LIVE, Mode, PLUGINS, Plugin, STUDIO, Signal, assert_identical};
 
 /// All parameters.
-const IDS: [&str; 9] = ["declick", "stage1", "stage2", "limit", "mix", "output", "removed", "link", "bypass"];
+const IDS: [&str; 10] = [
+    "declick", "stage1", "stage2", "limit", "mix", "output", "removed", "link", "bypass", "declip",
+];
 
 /// Most frames in a block.
 const MAX_BLOCK: usize = 4096;

@@ -7,8 +7,8 @@ use serde_json::json;
 use std::collections::BTreeMap;
 
 /// All parameters, in the plugin's order. Sessions keep these ids: an id may be added, never changed.
-const IDS: [&str; 13] = [
-    "declick", "stage1", "stage2", "limit", "mix", "output", "removed", "link", "bypass", "low_cut", "hum", "tilt", "comp",
+const IDS: [&str; 14] = [
+    "declick", "stage1", "stage2", "limit", "mix", "output", "removed", "link", "bypass", "low_cut", "hum", "tilt", "comp", "declip",
 ];
 
 /// An instance with no parameter at its initial value.
@@ -17,7 +17,7 @@ fn moved(bundle: &Bundle, id: &str) -> Plugin {
     for (index, parameter) in IDS.iter().enumerate() {
         let value = match *parameter {
             "removed" | "bypass" => 1.0,
-            "link" => 0.0,
+            "link" | "declip" => 0.0,
             "hum" => 2.0,
             _ => 0.1 + 0.07 * index as f64,
         };
@@ -57,7 +57,7 @@ fn texts_read_back() {
         for step in 0..=20 {
             let step = f64::from(step) / 20.0;
             let value = match id {
-                "removed" | "link" | "bypass" => step.round(),
+                "removed" | "link" | "bypass" | "declip" => step.round(),
                 "hum" => (3.0 * step).round(),
                 _ => step,
             };
@@ -297,9 +297,10 @@ fn states_of_every_version_load_for_ever() {
             let initial = texts_of(&mut plugin);
             plugin.load(&saved).unwrap_or_else(|error| panic!("{what} doesn't load: {error}"));
             for (parameter, found) in texts_of(&mut plugin) {
-                // What that version didn't have yet stays as in a new instance: off, where it would change the sound.
-                let expected = texts.get(parameter).unwrap_or(&initial[parameter]);
-                assert_eq!(&found, expected, "{what}: {parameter}");
+                // What that version didn't have yet stays as in a new instance: off, where it would change the sound. Clipping repair is on in a new one.
+                let missing = if parameter == "declip" { "Off" } else { &initial[parameter] };
+                let expected = texts.get(parameter).map_or(missing, String::as_str);
+                assert_eq!(found, expected, "{what}: {parameter}");
             }
             for parameter in texts.keys() {
                 assert!(IDS.contains(&parameter.as_str()), "{what}: {parameter} is gone");

@@ -58,7 +58,7 @@ pub struct Parameter {
 }
 
 /// All parameters of both plugins.
-pub const PARAMETERS: [Parameter; 13] = [
+pub const PARAMETERS: [Parameter; 14] = [
     Parameter {
         id: "declick",
         meaning: "click repair sensitivity, 0 turns it off",
@@ -123,6 +123,11 @@ pub const PARAMETERS: [Parameter; 13] = [
         id: "comp",
         meaning: "output section: amount of compression, 0 turns it off",
         kind: Kind::Percent,
+    },
+    Parameter {
+        id: "declip",
+        meaning: "repair of clipped peaks",
+        kind: Kind::Switch,
     },
 ];
 

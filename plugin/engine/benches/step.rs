@@ -19,7 +19,7 @@
 mod common;
 
 use common::{Counting, Random, allocator_calls, repository, shipped_detector, shipped_spec};
-use dualstep_engine::repair::ClickRepair;
+use dualstep_engine::repair::SampleRepair;
 use dualstep_engine::unet::{Isa, RestoredFrame, TwoStage};
 use dualstep_engine::{Model, weights};
 use realfft::num_complex::Complex32;
@@ -151,7 +151,7 @@ fn measure(name: &str, isa: Isa) {
 fn measure_repair(name: &str, rate_hz: f64, clicks_per_s: usize) {
     let geometry = shipped_spec(name).geometry(rate_hz).expect("the rate is supported");
     let detector = shipped_detector();
-    let mut repairs = [0, 1].map(|_| ClickRepair::new(&detector, &geometry, rate_hz));
+    let mut repairs = [0, 1].map(|_| SampleRepair::new(&detector, &geometry, rate_hz));
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a second of audio")]
     let second = rate_hz as usize;
     let hops = second / geometry.hop;
@@ -179,7 +179,7 @@ fn measure_repair(name: &str, rate_hz: f64, clicks_per_s: usize) {
             for repair in &mut repairs {
                 let mut hop = hop.to_vec();
                 let start = Instant::now();
-                clicks += repair.process(std::hint::black_box(&mut hop), 0.5);
+                clicks += repair.process(std::hint::black_box(&mut hop), 0.5, false);
                 spent_s += start.elapsed().as_secs_f64();
             }
         }

@@ -5,8 +5,10 @@
 /// Controls travel with the audio they were written for; see ARCHITECTURE.md, "What the controls do".
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Controls {
-    /// Click repair sensitivity, 0..=1. At 0 the repair is a pure delay.
+    /// Click repair sensitivity, 0..=1. 0 finds none.
     pub declick: f32,
+    /// Whether clipped peaks are repaired.
+    pub declip: bool,
     /// Noise reduction, 0..=1: the exponent of stage 1's gain.
     pub stage1: f32,
     /// Detail restoration, 0..=1: how much of stage 2's change is added.
@@ -24,6 +26,7 @@ impl Default for Controls {
     fn default() -> Self {
         Self {
             declick: 0.5,
+            declip: true,
             stage1: 1.0,
             stage2: 1.0,
             floor: 0.0,

@@ -5,7 +5,7 @@
 
 mod blend;
 
-use crate::repair::{ClickDetector, ClickRepair};
+use crate::repair::{ClickDetector, SampleRepair};
 use crate::stft::{Stft, StftChannel};
 use crate::unet::{RestoredFrame, TwoStage};
 use crate::{Controls, Geometry, Model, SpecError};
@@ -58,7 +58,7 @@ pub struct Restorer {
     network_bins: usize,
     /// Bins in the networks' top band: the bins above take their mean gain.
     top_band: usize,
-    repairs: Vec<ClickRepair>,
+    repairs: Vec<SampleRepair>,
     stft: Stft,
     states: Vec<StftChannel>,
     networks: TwoStage,
@@ -98,7 +98,7 @@ impl Restorer {
             network_bins: spec.bins,
             top_band: spec.segments.last().map_or(1, |[_, stride]| *stride),
             repairs: (0..channels)
-                .map(|_| ClickRepair::new(detector, &geometry, sample_rate_hz))
+                .map(|_| SampleRepair::new(detector, &geometry, sample_rate_hz))
                 .collect(),
             stft: Stft::new(&geometry),
             states: (0..channels).map(|_| StftChannel::new(&geometry)).collect(),
@@ -150,7 +150,7 @@ impl Restorer {
 
     /// Back to the start of a stream.
     pub fn reset(&mut self) {
-        self.repairs.iter_mut().for_each(ClickRepair::reset);
+        self.repairs.iter_mut().for_each(SampleRepair::reset);
         self.states.iter_mut().for_each(StftChannel::reset);
         self.spectra.iter_mut().for_each(|s| s.fill(Complex32::default()));
         self.controls.fill(Controls::default());
@@ -183,11 +183,11 @@ impl Restorer {
         #[expect(clippy::cast_possible_truncation, reason = "less than the number of frames")]
         let slot = (self.position % frames) as usize;
         let bins = self.geometry.spectrum_bins;
-        let declick = if rest { 0.0 } else { controls.declick };
+        let (declick, declip) = if rest { (0.0, false) } else { (controls.declick, controls.declip) };
         if rest && frames == 1 {
             // Nothing is asked of this frame, now or later: its spectrum isn't needed.
             for (channel, audio) in audio.chunks_exact_mut(self.geometry.hop).enumerate() {
-                self.repairs[channel].process(audio, declick);
+                self.repairs[channel].process(audio, declick, declip);
                 self.stft.pass(&mut self.states[channel], audio);
                 finite(audio);
             }
@@ -196,7 +196,7 @@ impl Restorer {
             return report;
         }
         for (channel, audio) in audio.chunks_exact_mut(self.geometry.hop).enumerate() {
-            report.clicks += self.repairs[channel].process(audio, declick);
+            report.clicks += self.repairs[channel].process(audio, declick, declip);
             let spectrum = &mut self.spectra[slot][channel * bins..][..bins];
             self.stft.analyse(&mut self.states[channel], audio, spectrum);
         }

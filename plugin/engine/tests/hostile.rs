@@ -6,7 +6,7 @@
 mod common;
 
 use common::{Counting, Random, allocated_bytes, cases, repository, shipped_detector, shipped_spec};
-use dualstep_engine::repair::{ClickDetector, ClickRepair};
+use dualstep_engine::repair::{ClickDetector, SampleRepair};
 use dualstep_engine::{Controls, Model, Restorer, Spec, weights};
 
 #[global_allocator]
@@ -157,10 +157,10 @@ fn hostile_detectors_are_refused_cheaply_or_run_sanely() {
             continue;
         };
         ran += 1;
-        let mut repair = ClickRepair::new(&detector, &geometry, 48e3);
+        let mut repair = SampleRepair::new(&detector, &geometry, 48e3);
         for hop in 0..4 {
             let mut audio: Vec<f32> = (0..geometry.hop).map(|_| 0.3 * random.signed()).collect();
-            repair.process(&mut audio, 1.0);
+            repair.process(&mut audio, 1.0, true);
             assert_sane(&audio, &format!("case {case}, hop {hop}"));
         }
     }
@@ -217,6 +217,7 @@ fn any_controls(random: &mut Random) -> Controls {
         floor: share(),
         linked: random.below(2) == 0,
         idle: random.below(8) == 0,
+        declip: random.below(2) == 0,
     }
 }
 

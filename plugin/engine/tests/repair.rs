@@ -1,10 +1,10 @@
-//! Click repair over whole streams: what it finds, what it gains, what it leaves alone.
+//! Repair over whole streams: what it finds, what it gains, what it leaves alone.
 
 mod common;
 
 use common::shipped_detector;
 use dualstep_engine::Geometry;
-use dualstep_engine::repair::ClickRepair;
+use dualstep_engine::repair::SampleRepair;
 
 /// A reproducible stream of samples in -1..1.
 struct Noise(u32);
@@ -29,15 +29,25 @@ fn geometry(hop: usize) -> Geometry {
     }
 }
 
-/// `input` through the repair, the delay taken off, and the clicks counted. `declick`: per hop.
+/// `input` through the repair of clicks alone, the delay taken off, and the clicks counted. `declick`: per hop.
 fn repaired(input: &[f32], hop: usize, rate_hz: f64, declick: impl Fn(usize) -> f32) -> (Vec<f32>, u32) {
+    through(input, hop, rate_hz, |hop| (declick(hop), false))
+}
+
+/// `input` through the repair of clipped peaks alone, the delay taken off. `declip`: per hop.
+fn unclipped(input: &[f32], hop: usize, rate_hz: f64, declip: impl Fn(usize) -> bool) -> Vec<f32> {
+    through(input, hop, rate_hz, |hop| (0.0, declip(hop))).0
+}
+
+fn through(input: &[f32], hop: usize, rate_hz: f64, controls: impl Fn(usize) -> (f32, bool)) -> (Vec<f32>, u32) {
     let geometry = geometry(hop);
-    let mut repair = ClickRepair::new(&shipped_detector(), &geometry, rate_hz);
+    let mut repair = SampleRepair::new(&shipped_detector(), &geometry, rate_hz);
     let mut stream = input.to_vec();
     stream.resize((input.len() + geometry.repair).next_multiple_of(hop), 0.0);
     let mut clicks = 0;
     for (index, hop) in stream.chunks_exact_mut(hop).enumerate() {
-        clicks += repair.process(hop, declick(index));
+        let (declick, declip) = controls(index);
+        clicks += repair.process(hop, declick, declip);
     }
     (stream[geometry.repair..][..input.len()].to_vec(), clicks)
 }
@@ -246,6 +256,93 @@ fn works_at_every_rate() {
     }
 }
 
+/// `clean` with what exceeds `share` of its peak cut off.
+fn clipped(clean: &[f32], share: f32) -> Vec<f32> {
+    let level = share * clean.iter().fold(0.0f32, |peak, x| peak.max(x.abs()));
+    clean.iter().map(|x| x.clamp(-level, level)).collect()
+}
+
+#[test]
+fn redraws_clipped_peaks_and_nothing_else() {
+    for (name, clean, least_db) in [("tones", tones(96_000), 20.0), ("resonances", resonances(96_000), 5.0)] {
+        for (rate_hz, hop) in [(44.1e3, 882), (48e3, 960), (48e3, 320), (96e3, 1920)] {
+            for share in [0.5, 0.7, 0.9] {
+                let damaged = clipped(&clean, share);
+                let output = unclipped(&damaged, hop, rate_hz, |_| true);
+                let level = damaged.iter().fold(0.0f32, |peak, x| peak.max(x.abs()));
+                for (n, (y, x)) in output.iter().zip(&damaged).enumerate() {
+                    assert!(
+                        y.to_bits() == x.to_bits() || x.abs() == level && y / x > 1.0,
+                        "{name} {hop} {share}: sample {n} was {x} and became {y}"
+                    );
+                }
+                let gain_db = snr_db(&clean, &output) - snr_db(&clean, &damaged);
+                assert!(gain_db > least_db, "{name} {rate_hz} {hop} {share}: {gain_db:.1} dB");
+            }
+        }
+    }
+}
+
+/// Flat, but meant to be; not flat any more; never flat.
+#[test]
+fn what_was_not_clipped_stays_to_the_bit() {
+    let mut noise = Noise(12);
+    let dithered: Vec<f32> = clipped(&tones(96_000), 0.6)
+        .iter()
+        .map(|x| (x * 32_768.0 + noise.next() + noise.next()).round() / 32_768.0)
+        .collect();
+    let bass: Vec<f32> = (0..96_000)
+        .map(|n| ((0.3 * (0.005 * n as f32).sin() + 0.1 * (0.013 * n as f32).sin()) * 32_768.0).round() / 32_768.0)
+        .collect();
+    let sine: Vec<f32> = (0..96_000)
+        .map(|n| (20_000.0 * (0.003 * n as f32).sin()).round() / 32_768.0)
+        .collect();
+    let square = |period: usize, high: usize| (0..96_000).map(|n| if n % period < high { 0.7 } else { -0.7 }).collect();
+    for (name, clean) in [
+        ("tones", tones(96_000)),
+        ("resonances", resonances(96_000)),
+        ("drums", drums(96_000)),
+        ("dithered", dithered),
+        ("bass of 16 bits", bass),
+        ("sine of 16 bits", sine),
+        ("square", square(480, 240)),
+        ("pulses", square(100, 12)),
+    ] {
+        for hop in [960, 320] {
+            let output = unclipped(&clean, hop, 48e3, |_| true);
+            let changed = output.iter().zip(&clean).filter(|(y, x)| y.to_bits() != x.to_bits()).count();
+            assert_eq!(changed, 0, "{name} {hop}");
+        }
+    }
+}
+
+#[test]
+fn clipping_repair_is_switched_where_it_was_drawn() {
+    let damaged = clipped(&tones(96_000), 0.6);
+    let changed = |output: &[f32]| -> Vec<usize> { (0..output.len()).filter(|n| output[*n] != damaged[*n]).collect() };
+    let switch = 48_000;
+    let on = changed(&unclipped(&damaged, 960, 48e3, |hop| hop * 960 >= switch));
+    assert!(on.len() > 1000 && on.iter().all(|n| *n >= switch), "{:?}", on.first());
+    let off = changed(&unclipped(&damaged, 960, 48e3, |hop| hop * 960 < switch));
+    // A peak that begins before the switch is repaired to its end.
+    assert!(off.len() > 1000 && off.iter().all(|n| *n < switch + 100), "{:?}", off.last());
+}
+
+#[test]
+fn clicks_come_before_clipped_peaks() {
+    let clean = tones(240_000);
+    let (mut damaged, starts) = damaged(&clean, 40);
+    damaged.iter_mut().for_each(|x| *x = x.clamp(-0.55, 0.55));
+    let (output, _) = through(&damaged, 960, 48e3, |_| (0.5, true));
+    let (clicks_alone, _) = repaired(&damaged, 960, 48e3, |_| 0.5);
+    let gain_db = snr_db(&clean, &output) - snr_db(&clean, &clicks_alone);
+    assert!(
+        gain_db > -0.5,
+        "{gain_db:.1} dB over click repair alone with {} clicks",
+        starts.len()
+    );
+}
+
 #[test]
 fn survives_whatever_comes() {
     let mut noise = Noise(8);
@@ -260,20 +357,20 @@ fn survives_whatever_comes() {
     };
     for hop in [53, 320, 960] {
         let geometry = geometry(hop);
-        let mut repair = ClickRepair::new(&shipped_detector(), &geometry, hop as f64 * 50.0);
+        let mut repair = SampleRepair::new(&shipped_detector(), &geometry, hop as f64 * 50.0);
         for kind in 0..12 {
             for _ in 0..8 {
                 let mut audio: Vec<f32> = (0..hop).map(|_| garbage(kind % 7, &mut noise)).collect();
-                repair.process(&mut audio, 1.0);
+                repair.process(&mut audio, 1.0, true);
             }
         }
-        let mut fresh = ClickRepair::new(&shipped_detector(), &geometry, hop as f64 * 50.0);
+        let mut fresh = SampleRepair::new(&shipped_detector(), &geometry, hop as f64 * 50.0);
         repair.reset();
         for _ in 0..20 {
             let mut one: Vec<f32> = (0..hop).map(|_| noise.next()).collect();
             one[hop / 2] += 20.0;
             let mut two = one.clone();
-            assert_eq!(repair.process(&mut one, 0.7), fresh.process(&mut two, 0.7));
+            assert_eq!(repair.process(&mut one, 0.7, true), fresh.process(&mut two, 0.7, true));
             assert_eq!(one, two, "reset is a fresh start");
         }
     }

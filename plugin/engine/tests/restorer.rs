@@ -27,6 +27,7 @@ fn restorer(name: &str, rate_hz: f64, channels: usize) -> Restorer {
 /// Nothing is changed.
 const OFF: Controls = Controls {
     declick: 0.0,
+    declip: false,
     stage1: 0.0,
     stage2: 0.0,
     floor: 0.0,

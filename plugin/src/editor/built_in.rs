@@ -30,7 +30,7 @@ pub(super) const BUILT_IN: [BuiltIn; 11] = [
     (
         "Clicks only",
         "Nothing but click repair: the sound between the clicks is untouched.",
-        &[("declick", "60 %"), ("stage1", "0 %"), ("stage2", "0 %")],
+        &[("declick", "60 %"), ("declip", "Off"), ("stage1", "0 %"), ("stage2", "0 %")],
     ),
     (
         "Tape hiss",

@@ -4,7 +4,7 @@
 
 #![no_main]
 
-use dualstep_engine::repair::{ClickDetector, ClickRepair};
+use dualstep_engine::repair::{ClickDetector, SampleRepair};
 use dualstep_engine::{Controls, Model, Restorer};
 use dualstep_fuzz::{DETECTOR, DETECTOR_FILE, TINY, assert_sane};
 use libfuzzer_sys::fuzz_target;
@@ -60,10 +60,10 @@ fuzz_target!(|header: &[u8]| {
     }
     if let Ok(detector) = CLICKS.with_borrow_mut(|file| ClickDetector::from_bytes(file.with(header))) {
         let geometry = TINY.spec().geometry(48e3).expect("a supported rate");
-        let mut repair = ClickRepair::new(&detector, &geometry, 48e3);
+        let mut repair = SampleRepair::new(&detector, &geometry, 48e3);
         for _ in 0..4 {
             let mut audio = tone(geometry.hop);
-            repair.process(&mut audio, 1.0);
+            repair.process(&mut audio, 1.0, true);
             assert_sane(&audio);
         }
     }

@@ -54,6 +54,7 @@ pub fn assert_sane(audio: &[f32]) {
 #[derive(Arbitrary, Clone, Copy, Debug)]
 pub struct AnyControls {
     shares: [u8; 4],
+    declip: bool,
     linked: bool,
     idle: bool,
 }
@@ -64,6 +65,7 @@ impl AnyControls {
         let [declick, stage1, stage2, floor] = self.shares.map(share);
         Controls {
             declick,
+            declip: self.declip,
             stage1,
             stage2,
             floor,

@@ -14,7 +14,7 @@ from .stimuli import NOISE, SPEECH, STATIONARY_DB, UNTOUCHED, WEAR, WORN_AND_NOI
 from .systems import everything
 
 STUDIO, LIVE = "Dualstep", "Dualstep Live"
-STUDIO_1, LIVE_1, REPAIR = "Dualstep, stage 2 off", "Dualstep Live, stage 2 off", "Dualstep, click repair alone"
+STUDIO_1, LIVE_1, REPAIR = "Dualstep, stage 2 off", "Dualstep Live, stage 2 off", "Dualstep, repair alone"
 
 AIMS = {"clicks": 22.0, "crackle": 8.0, "thumps": 14.0, "hum": 8.0, "hiss": 4.5, "mixed-music": 9.0, "mixed-speech": 11.0}
 """SI-SDR gains that the project aims at, dB."""
@@ -165,7 +165,7 @@ def stage2(results: Results) -> str:
             shown(results.values(STUDIO, kind, "si_sdr", STUDIO_1), 2), shown(results.values(STUDIO, kind, "lsd", STUDIO_1), 2),
             shown(results.values(STUDIO, kind, "change_db")),
         ])
-    return table(["kind", "input", "click repair alone", "and stage 1", "and stage 2", "stage 2 adds, SI-SDR", "stage 2 adds, LSD", "stage 2's change"], rows)
+    return table(["kind", "input", "repair alone", "and stage 1", "and stage 2", "stage 2 adds, SI-SDR", "stage 2 adds, LSD", "stage 2's change"], rows)
 
 
 def steadiness(results: Results) -> str:

@@ -210,7 +210,7 @@ def dualstep() -> list[System]:
         Plugin("Dualstep", False, companion="Dualstep, stage 2 off"),
         Plugin("Dualstep, stage 2 off", False, ("stage2=0",)),
         Plugin("Dualstep, click repair off", False, ("declick=0",), kinds=repaired),
-        Plugin("Dualstep, click repair alone", False, ("stage1=0", "stage2=0"), kinds=repaired),
+        Plugin("Dualstep, repair alone", False, ("stage1=0", "stage2=0"), kinds=repaired),
         Plugin("Dualstep Live", True, kinds=unworn),
         Plugin("Dualstep Live, stage 2 off", True, ("stage2=0",), kinds=unworn),
     ]

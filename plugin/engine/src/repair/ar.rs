@@ -13,6 +13,8 @@ pub struct ArModel {
     coefficients: Vec<f64>,
     /// Autocorrelation of `coefficients` at lags `0..=order`.
     correlation: Vec<f64>,
+    /// Variance of the block's prediction error.
+    excitation: f64,
     /// Autocorrelation of the block, lags `0..=order`.
     lags: Vec<f64>,
     /// The recursion's previous coefficients.
@@ -27,6 +29,7 @@ impl ArModel {
             isa: Isa::best(),
             coefficients: vec![0.0; order + 1],
             correlation: vec![0.0; order + 1],
+            excitation: 0.0,
             lags: vec![0.0; order + 1],
             previous: vec![0.0; order + 1],
         };
@@ -50,6 +53,12 @@ impl ArModel {
     #[must_use]
     pub fn correlation(&self) -> &[f64] {
         &self.correlation
+    }
+
+    /// Variance of the prediction error in the block that the model was estimated from.
+    #[must_use]
+    pub fn excitation(&self) -> f64 {
+        self.excitation
     }
 
     /// Takes known coefficients; those beyond `coefficients` are 0.
@@ -95,6 +104,7 @@ impl ArModel {
             a[order] = reflection;
             error *= 1.0 - reflection * reflection;
         }
+        self.excitation = error / signal.len() as f64;
         self.correlate();
         true
     }
@@ -157,6 +167,8 @@ mod tests {
             let expected = known.get(l).copied().unwrap_or(0.0);
             assert!((a - expected).abs() < 0.03, "{l}: {a}");
         }
+        // Uniform in -1..1.
+        assert!((model.excitation() * 3.0 - 1.0).abs() < 0.05, "{}", model.excitation());
     }
 
     #[test]

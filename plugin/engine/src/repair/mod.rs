@@ -1,9 +1,10 @@
-//! Click repair: marks damaged samples and interpolates just those.
+//! Repair of single samples: marks those that clicks or clipping damaged, and interpolates just those.
 //!
 //! ```text
 //! hop -> buffer (60 ms) -----------------------------------------------> model -> interpolator -> buffer -> hop, `lookahead` samples later
 //!          |-> 32..72 kHz -> network -.-> probabilities -> marks -> edges -'
-//!          `-> impulse test ----------'
+//!          |-> impulse test ----------'                                    |
+//!          `-> ceilings -> clipped peaks ----------------------------------'
 //! ```
 //!
 //! A small network says of each sample how likely a click has destroyed it, 1 to 1.3 ms behind the newest one. Faults of digital transfers, a few samples
@@ -17,8 +18,12 @@
 //!
 //! A click can only be repaired as long as its end is known when its start leaves: 4 ms with the studio's look-ahead of 10 ms, 2 ms with the live one's of
 //! 3.3 ms. Longer ones are left alone.
+//!
+//! Clipped peaks are repaired after the clicks, when they are about to leave. Those that leave later are solved for together with them, since they aren't known
+//! either, and again when it is their turn.
 
 pub mod ar;
+pub mod clipping;
 pub mod edges;
 pub mod impulse;
 pub mod interpolator;
@@ -28,6 +33,7 @@ pub mod rate;
 
 use crate::Geometry;
 use ar::ArModel;
+use clipping::Clipping;
 use edges::Edges;
 use interpolator::Interpolator;
 use marks::{Marks, Scan};
@@ -61,6 +67,9 @@ const GROUP_S: f64 = 5e-3;
 /// Up to so many samples in a group the model is estimated a second time, from the repaired block, and they are interpolated anew.
 const REFINED: usize = 128;
 
+/// Least rise of a clipped peak above its ceiling, as a factor (0.1 dB). What rises less was hardly clipped, if at all.
+const LEAST_RISE: f64 = 1.01;
+
 /// `seconds` in samples, rounded.
 fn samples(sample_rate_hz: f64, seconds: f64) -> usize {
     #[expect(
@@ -72,9 +81,9 @@ fn samples(sample_rate_hz: f64, seconds: f64) -> usize {
     samples
 }
 
-/// Click repair of one channel, hop in, hop out.
+/// Repair of one channel, hop in, hop out.
 #[derive(Clone, Debug)]
-pub struct ClickRepair {
+pub struct SampleRepair {
     hop: usize,
     lookahead: usize,
     /// Longest click, in samples.
@@ -94,15 +103,16 @@ pub struct ClickRepair {
     model: ArModel,
     marks: Marks,
     edges: Edges,
+    clipping: Clipping,
     interpolator: Interpolator,
     ranges: Vec<Range<usize>>,
-    /// Sensitivity of the hop before.
-    previous: f32,
-    /// Whether the marks have followed the stream.
-    following: bool,
+    /// Sensitivity of the hop before, and whether its clipped peaks were to be repaired.
+    previous: (f32, bool),
+    /// Whether the marks have followed the stream, and whether the ceilings have.
+    following: (bool, bool),
 }
 
-impl ClickRepair {
+impl SampleRepair {
     /// Repair at the start of a stream. The look-ahead is [`Geometry::repair`].
     #[must_use]
     pub fn new(detector: &ClickDetector, geometry: &Geometry, sample_rate_hz: f64) -> Self {
@@ -128,11 +138,12 @@ impl ClickRepair {
             model: ArModel::new(order),
             edges: Edges::new(sample_rate_hz, marks.join()),
             marks,
+            clipping: Clipping::new(sample_rate_hz),
             interpolator: Interpolator::new(order, max_gap, 4 * max_gap),
             // Ranges are at least one sample each.
-            ranges: Vec::with_capacity(budget),
-            previous: 0.0,
-            following: false,
+            ranges: Vec::with_capacity(BUDGET),
+            previous: (0.0, false),
+            following: (false, false),
         }
     }
 
@@ -147,21 +158,21 @@ impl ClickRepair {
         self.stream.fill(0.0);
         self.signal.fill(0.0);
         self.repaired.fill(false);
-        self.previous = 0.0;
-        self.following = false;
+        self.previous = (0.0, false);
+        self.following = (false, false);
     }
 
     /// Replaces the hop in `audio` by the repaired stream, [`Self::delay`] samples behind, and returns how many clicks were repaired. What isn't marked is
     /// the same to the bit.
     ///
-    /// `declick`: sensitivity, 0..=1; 0 marks nothing.
+    /// `declick`: sensitivity, 0..=1; 0 marks no clicks. `declip`: whether clipped peaks are marked.
     ///
     /// # Panics
     /// If `audio` isn't one hop.
     ///
     /// # Real-time
     /// No allocation, lock or system call.
-    pub fn process(&mut self, audio: &mut [f32], declick: f32) -> u32 {
+    pub fn process(&mut self, audio: &mut [f32], declick: f32, declip: bool) -> u32 {
         assert_eq!(audio.len(), self.hop, "one hop goes in");
         let kept = self.stream.len() - self.hop;
         self.stream.copy_within(self.hop.., 0);
@@ -169,14 +180,21 @@ impl ClickRepair {
         self.repaired.copy_within(self.hop.., 0);
         self.repaired[kept..].fill(false);
         let declick = if declick > 0.0 { declick.min(1.0) } else { 0.0 };
-        let clicks = if declick > 0.0 || self.previous > 0.0 {
+        let clicks = if declick > 0.0 || self.previous.0 > 0.0 {
             self.follow();
-            self.repair([self.previous, declick])
+            self.repair([self.previous.0, declick])
         } else {
-            self.following = false;
+            self.following.0 = false;
             0
         };
-        self.previous = declick;
+        if declip || self.previous.1 {
+            // After the clicks, so that none of them is taken for a peak.
+            self.follow_ceilings(audio);
+            self.unclip([self.previous.1, declip]);
+        } else {
+            self.following.1 = false;
+        }
+        self.previous = (declick, declip);
         let leaving = kept - self.lookahead;
         audio.copy_from_slice(&self.stream[leaving..leaving + self.hop]);
         clicks
@@ -184,12 +202,81 @@ impl ClickRepair {
 
     /// Brings the marks up to the stream's newest hop.
     fn follow(&mut self) {
-        if self.following {
+        if self.following.0 {
             self.marks.advance(&self.stream, self.hop);
         } else {
             self.marks.reset();
             self.marks.advance(&self.stream, self.stream.len());
-            self.following = true;
+            self.following.0 = true;
+        }
+    }
+
+    /// Brings the ceilings up to the newest hop, `audio`: as it came in.
+    fn follow_ceilings(&mut self, audio: &[f32]) {
+        if !self.following.1 {
+            self.clipping.reset();
+            self.following.1 = true;
+        }
+        self.clipping.follow(audio);
+    }
+
+    /// Most clipped samples to solve for at once: half of what hasn't left.
+    fn most_clipped(&self) -> usize {
+        ((self.hop + self.lookahead) / 2).min(BUDGET)
+    }
+
+    /// Repairs the clipped peaks that leave now. `declip`: of those that began before the newest hop, and in it.
+    fn unclip(&mut self, declip: [bool; 2]) {
+        let (kept, length) = (self.stream.len() - self.hop, self.stream.len());
+        let (first, forced) = (kept - self.lookahead, length - self.lookahead);
+        let from = if declip[0] { first } else { kept };
+        let to = if declip[1] { length } else { kept };
+        self.clipping.find(
+            &self.stream,
+            &self.repaired,
+            from..to,
+            self.max_gap,
+            self.most_clipped(),
+            &mut self.ranges,
+        );
+        let due = self.ranges.iter().take_while(|peak| peak.start < forced).count();
+        if due == 0 {
+            return;
+        }
+        widen(&self.stream, &mut self.signal);
+        let block = length - self.block..length;
+        if !self.model.estimate(&self.signal[block.clone()]) {
+            return;
+        }
+        // The first model describes clipped peaks, the second what the first made of them. A third gains 0.1 dB.
+        self.interpolator.fill(&mut self.signal, &self.model, &self.ranges);
+        for n in self.ranges.iter().cloned().flatten() {
+            let ceiling = f64::from(self.stream[n]);
+            self.signal[n] = ceiling * (self.signal[n] / ceiling).max(1.0);
+        }
+        if !self.model.estimate(&self.signal[block]) {
+            return;
+        }
+        let (stream, excitation) = (&self.stream, self.model.excitation());
+        self.interpolator
+            .fill_by(&mut self.signal, &self.model, &self.ranges, &|n, mean, variance| {
+                let ceiling = f64::from(stream[n]);
+                let height = clipping::mean_above(ceiling.abs(), mean * ceiling.signum(), (variance * excitation).sqrt());
+                height.copysign(ceiling)
+            });
+        for peak in &self.ranges[..due] {
+            let ceiling = f64::from(self.stream[peak.start]);
+            if !peak.clone().any(|n| self.signal[n] / ceiling > LEAST_RISE) {
+                continue;
+            }
+            for n in peak.clone() {
+                #[expect(clippy::cast_possible_truncation, reason = "back to the stream's precision")]
+                let repaired = self.signal[n] as f32;
+                if repaired.is_finite() {
+                    self.stream[n] = repaired;
+                    self.repaired[n] = true;
+                }
+            }
         }
     }
 
