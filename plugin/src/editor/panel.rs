@@ -346,7 +346,7 @@ impl Panel {
         ui.add_space(6.0);
         for (id, colour) in [("removed", palette.warning), ("link", palette.neutral), ("declip", palette.neutral)] {
             if let Some(known) = control(params, id) {
-                switch(&mut ui, desk, id, known, colour, vec2(side - 8.0, 26.0));
+                switch(&mut ui, desk, id, known, colour, vec2(side - 8.0, 22.0));
             }
         }
         let on = OUTPUT_SECTION
@@ -361,7 +361,7 @@ impl Panel {
         };
         let fold = Button::selectable(*output_open, name)
             .frame_when_inactive(true)
-            .min_size(vec2(side - 8.0, 26.0));
+            .min_size(vec2(side - 8.0, 22.0));
         if ui
             .add(fold)
             .on_hover_text("Low-cut, hum notch, tilt and compressor for the restored signal. Off by default.")
