@@ -24,10 +24,13 @@ fn demos() -> Vec<(PathBuf, PathBuf)> {
     demos
 }
 
-/// The plugin's output at its initial values, without its latency.
-fn restore(id: &str, input: &Signal, rate_hz: f64) -> Signal {
+/// The plugin's output without its latency. What isn't among `values` has its initial one.
+fn restore(id: &str, values: &[(&str, f64)], input: &Signal, rate_hz: f64) -> Signal {
     let mut plugin = Plugin::with_channels(&Bundle::release(), id, input.channels.len());
     plugin.set_mode(Mode::Offline);
+    for (parameter, value) in values {
+        plugin.set_value(parameter, *value);
+    }
     plugin.activate(rate_hz, 4096);
     let latency = plugin.latency();
     let mut padded = input.clone();
@@ -48,7 +51,7 @@ fn check_gain(id: &str, least_db: f64) {
             (clean.channels.len(), clean.frames()),
             "{name}: sizes"
         );
-        let restored = restore(id, &noisy, rate_hz);
+        let restored = restore(id, &[], &noisy, rate_hz);
         let channels = restored.channels.iter().zip(&noisy.channels).zip(&clean.channels);
         for ((restored, noisy), clean) in channels {
             let (before_db, after_db) = (si_sdr_db(noisy, clean), si_sdr_db(restored, clean));
@@ -71,4 +74,22 @@ fn studio_brings_the_demo_closer_to_the_clean_recording() {
 #[test]
 fn live_brings_the_demo_closer_to_the_clean_recording() {
     check_gain(LIVE, 5.0);
+}
+
+#[test]
+fn clipped_peaks_are_redrawn_unless_it_is_switched_off() {
+    for (_, clean) in demos() {
+        let name = clean.display().to_string();
+        let (clean, rate_hz) = read_audio(&clean);
+        let level = 0.3 * clean.peak();
+        let clipped = clean.with(&clean, |x, _| x.clamp(-level, level));
+        for id in [STUDIO, LIVE] {
+            let switched = |on: f64| restore(id, &[("declip", on), ("stage1", 0.0), ("stage2", 0.0)], &clipped, rate_hz);
+            let (on, off) = (switched(1.0), switched(0.0));
+            for (channel, clean) in clean.channels.iter().enumerate() {
+                let [off_db, on_db] = [&off, &on].map(|signal| si_sdr_db(&signal.channels[channel], clean));
+                assert!(on_db > off_db + 5.0, "{name}, {id}: SI-SDR {off_db:.2} dB became {on_db:.2} dB");
+            }
+        }
+    }
 }

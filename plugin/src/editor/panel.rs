@@ -343,7 +343,6 @@ impl Panel {
         }
         let (column, _) = ui.allocate_exact_size(vec2(side, place.height()), egui::Sense::hover());
         let mut ui = ui.new_child(UiBuilder::new().max_rect(column).layout(Layout::top_down(Align::Min)));
-        ui.add_space(6.0);
         for (id, colour) in [("removed", palette.warning), ("link", palette.neutral), ("declip", palette.neutral)] {
             if let Some(known) = control(params, id) {
                 switch(&mut ui, desk, id, known, colour, vec2(side - 8.0, 22.0));
@@ -369,7 +368,6 @@ impl Panel {
         {
             *output_open = !*output_open;
         }
-        ui.add_space(4.0);
         readings(&mut ui, palette, &self.analysis);
     }
 }
