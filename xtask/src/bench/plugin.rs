@@ -253,17 +253,22 @@ pub(super) fn idle(plugin: &Bundle, seconds: f64) -> Result<Table> {
     let bypass = Some(("bypass", 1.0));
     let host = load(&mut [], REAL_TIME, &sound, seconds)?.all;
     let mut rows = Vec::new();
-    for (what, set, sound) in [
-        ("playing", None, &sound),
-        ("fading away twice a second", None, &fading),
-        ("silent", None, &quiet),
-        ("bypassed", bypass, &sound),
+    for (what, count, set, sound) in [
+        ("playing", 1, None, &sound),
+        ("fading away twice a second", 1, None, &fading),
+        ("silent", 1, None, &quiet),
+        ("silent, each of eight", 8, None, &quiet),
+        ("bypassed", 1, bypass, &sound),
+        ("bypassed, each of eight", 8, bypass, &sound),
     ] {
         let mut row: Vec<Cell> = vec![what.into()];
         for (_, id, _) in PLUGINS {
-            row.push(load_of(plugin, id, Setup { set, ..USUAL }, sound, seconds)?.all.into());
-            let paced = load_of(plugin, id, Setup { set, ..REAL_TIME }, sound, seconds)?.all;
-            row.push(paced.zip(host).map(|(all, host)| all - host).into());
+            for setup in [Setup { set, ..USUAL }, Setup { set, ..REAL_TIME }] {
+                let mut sessions = (0..count).map(|_| start(plugin, id, setup)).collect::<Result<Vec<_>>>()?;
+                let each = load(&mut sessions, setup, sound, seconds)?.all;
+                let share = if setup.offline { Some(0.0) } else { host.map(|host| host / f64::from(count)) };
+                row.push(each.zip(share).map(|(each, host)| each - host).into());
+            }
         }
         rows.push(row);
     }
