@@ -223,6 +223,9 @@ def bar(results: Results) -> list[Check]:
     for kind in worn:
         added, closer = results.mean(STUDIO, kind, "si_sdr", STUDIO_1), results.mean(STUDIO, kind, "lsd", STUDIO_1)
         add(f"{kind}: stage 2 wins SI-SDR (0.05 dB) and log-spectral distance", f"{added:+.2f} dB, {closer:+.2f} dB", added, added >= 0.05 and closer < 0)
+    for kind in results.present(("clipping", "dropouts")):
+        won = results.mean(REPAIR, kind, "si_sdr", "input")
+        add(f"{kind}: the repair wins SI-SDR (0.05 dB) where stage 2 doesn't", f"{won:+.2f} dB", won, won >= 0.05)
     means = [results.mean(STUDIO, kind, "si_sdr", STUDIO_1) for kind in worn]
     mean = sum(means) / len(means) if means else math.nan
     add(f"worn kinds: stage 2 adds {WEAR_DB:g} dB on average", f"{mean:+.2f} dB", mean, mean >= WEAR_DB)
@@ -335,6 +338,8 @@ def short(results: Results) -> str:
         kinds = {kind: results.mean(STUDIO, kind, "si_sdr", STUDIO_1) for kind in worn}
         best = max(kinds, key=lambda kind: kinds[kind])
         lines.append(f"It is worth most on {best} ({kinds[best]:+.2f} dB).")
+    if clipped := results.values(REPAIR, "clipping", "si_sdr", "input"):
+        lines.append(f"Clipped peaks are won by the repair, not by the networks: {shown(clipped)} dB before them.")
     aims = {kind: results.mean(STUDIO, kind, "si_sdr", "input") for kind in results.present(tuple(AIMS))}
     missed = [f"{kind} ({gained:+.1f} of {AIMS[kind]:+g} dB)" for kind, gained in aims.items() if gained < AIMS[kind]]
     if missed:
