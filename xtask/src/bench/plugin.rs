@@ -266,7 +266,11 @@ pub(super) fn idle(plugin: &Bundle, seconds: f64) -> Result<Table> {
             for setup in [Setup { set, ..USUAL }, Setup { set, ..REAL_TIME }] {
                 let mut sessions = (0..count).map(|_| start(plugin, id, setup)).collect::<Result<Vec<_>>>()?;
                 let each = load(&mut sessions, setup, sound, seconds)?.all;
-                let share = if setup.offline { Some(0.0) } else { host.map(|host| host / f64::from(count)) };
+                let share = if setup.offline {
+                    Some(0.0)
+                } else {
+                    host.map(|host| host / f64::from(count))
+                };
                 row.push(each.zip(share).map(|(each, host)| each - host).into());
             }
         }

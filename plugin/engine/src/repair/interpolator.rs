@@ -19,11 +19,13 @@ const OVERSHOOT: f64 = 4.0;
 /// Pivots below this share of the matrix's diagonal count as 0 and are raised to it: the system is singular to rounding.
 const LEAST_PIVOT: f64 = 1e-12;
 
-/// Workspace for systems of up to `capacity` samples.
+/// Workspace.
 #[derive(Clone, Debug)]
 pub struct Interpolator {
     isa: Isa,
+    /// Order of the model in hand.
     order: usize,
+    /// Most samples that can be solved for at once with such a model.
     capacity: usize,
     /// Positions of the unknown samples, ascending.
     unknown: Vec<usize>,
@@ -44,16 +46,17 @@ pub struct Interpolator {
 pub type Choice<'a> = &'a dyn Fn(usize, f64, f64) -> f64;
 
 impl Interpolator {
-    /// Room for systems of `capacity` samples spread over at most `span` samples, with models of order `order`.
+    /// Room for systems of `capacity` samples spread over at most `span` samples, with models of order `order`; with models of lower order, for as many more as
+    /// fit into the same memory.
     #[must_use]
     pub fn new(order: usize, capacity: usize, span: usize) -> Self {
         Self {
             isa: Isa::best(),
             order,
             capacity,
-            unknown: Vec::with_capacity(capacity),
-            original: Vec::with_capacity(capacity),
-            solution: Vec::with_capacity(capacity),
+            unknown: Vec::with_capacity(span.max(capacity)),
+            original: Vec::with_capacity(span.max(capacity)),
+            solution: Vec::with_capacity(span.max(capacity)),
             error: vec![0.0; span + order],
             factor: vec![0.0; capacity * (order + 1)],
             column: vec![0.0; order],
@@ -62,7 +65,8 @@ impl Interpolator {
     }
 
     /// Replaces the samples of `ranges` (ascending, apart from each other) in `signal`. Neighbours closer than the model's order are solved for together
-    /// where there is room. Ranges that can't be solved stay as they are: longer than the capacity, or next to samples that are not finite.
+    /// where there is room. Ranges that can't be solved stay as they are: longer than the capacity, next to samples that are not finite, or with
+    /// a model of higher order than there is room for.
     ///
     /// # Real-time
     /// No allocation; about `order^2 / 2 + 4 order` multiplications per sample.
@@ -79,6 +83,11 @@ impl Interpolator {
     }
 
     fn fill_in_groups(&mut self, signal: &mut [f64], model: &ArModel, ranges: &[Range<usize>], choice: Option<Choice<'_>>) {
+        self.order = model.order();
+        if self.order > self.column.len() {
+            return;
+        }
+        self.capacity = (self.factor.len() / (self.order + 1)).min(self.unknown.capacity());
         let mut first = 0;
         while first < ranges.len() {
             let mut samples = ranges[first].len();
