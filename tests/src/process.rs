@@ -80,7 +80,7 @@ fn drain(pipe: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<St
 /// How long [`threads`] looks. A thread that was joined is listed until the kernel has taken it down, for some ms on a busy machine.
 const SETTLING: Duration = Duration::from_millis(300);
 
-/// Threads of this process that stay, where the system tells: the fewest seen in [`SETTLING`].
+/// Threads of this process that stay, where the system tells: the fewest seen in a third of a second.
 #[must_use]
 pub fn threads() -> Option<usize> {
     let begun = Instant::now();
