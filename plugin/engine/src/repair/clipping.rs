@@ -21,7 +21,10 @@ const STALE_S: f64 = 1.0;
 /// With more than this share of its samples at a ceiling, a stream is a rectangular wave, which is meant to be flat.
 const MOST_CLIPPED: f64 = 0.75;
 
-/// Mean of a Gaussian variable of `mean` and `deviation` of which is known that it is at least `ceiling`: what a clipped sample was, for all that its
+/// Deviations from which on the tail's share has too few digits.
+const FAR: f64 = 30.0;
+
+/// Mean of a Gaussian variable of `mean` and `deviation` that is known to be at least `ceiling`: what a clipped sample was, for all that its
 /// surroundings say of it (the mean of a truncated normal distribution). Where they say nothing, the mean of all loud samples; where they know, what they say.
 /// At least `ceiling`.
 #[must_use]
@@ -38,9 +41,6 @@ pub fn mean_above(ceiling: f64, mean: f64, deviation: f64) -> f64 {
     // Also where there is no deviation to speak of, and for NaN.
     height.max(ceiling)
 }
-
-/// Deviations from which on the tail's share has too few digits.
-const FAR: f64 = 30.0;
 
 /// The highest (`sign` 1) or lowest (-1) value of a stream, as far as it is flat.
 #[derive(Clone, Debug)]
