@@ -1,4 +1,4 @@
-//! Finds peaks that were clipped: where a converter, a mixer or a cutting amplifier ran out of range and the stream stays at the same value.
+//! Finds peaks that were clipped: where a converter or a mixer ran out of range and the stream stays at the same value.
 //!
 //! A ceiling is a level that the stream reaches again and again, stays at for several samples to the bit, and never exceeds. What hits it is marked; the
 //! interpolation knows that the peak was at least as high. Anything that has been filtered, resampled or dithered since it was clipped has no flat peaks
