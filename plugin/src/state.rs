@@ -29,8 +29,8 @@ fn kind(id: &str) -> Option<Kind> {
     }
 }
 
-/// Switches that sessions of earlier versions lack, on in a new instance: off there, so that what was saved sounds as it did.
-const SINCE: [&str; 1] = ["declip"];
+/// Switches that sessions and presets of earlier versions lack, on in a new instance: off there, so that what was saved sounds as it did.
+pub(crate) const SINCE: [&str; 1] = ["declip"];
 
 /// Brings numbers into range. If a known parameter isn't what it should be at all, empties the state: the framework then refuses it, and the one in force stays.
 ///

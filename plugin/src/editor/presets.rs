@@ -5,6 +5,7 @@ use super::control::{LISTENING, control, controls};
 use super::files::write_whole;
 use super::history::Values;
 use crate::DualstepParams;
+use crate::state::SINCE;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,7 +16,7 @@ const FORMAT: u32 = 1;
 /// Files beyond this size aren't presets.
 const MOST_BYTES: u64 = 1 << 20;
 
-/// A named setting. Values are the texts that the panel shows; what isn't named takes its default.
+/// A named setting. Values are the texts that the panel shows; what isn't named takes its default, in a file of an earlier version [`SINCE`] "Off".
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Preset {
     format: u32,
@@ -80,12 +81,15 @@ impl Preset {
             return Err(format!("{shown} is no preset: it has {size} bytes."));
         }
         let text = fs::read_to_string(path).map_err(|error| format!("{shown} can't be read: {error}."))?;
-        let preset: Self = serde_json::from_str(&text).map_err(|error| format!("{shown} is no preset: {error}."))?;
+        let mut preset: Self = serde_json::from_str(&text).map_err(|error| format!("{shown} is no preset: {error}."))?;
         if preset.format != FORMAT {
             return Err(format!(
                 "{shown} has format {}, this version reads {FORMAT}: a later version of Dualstep wrote it.",
                 preset.format
             ));
+        }
+        for id in SINCE {
+            preset.values.entry(id.to_owned()).or_insert_with(|| "Off".to_owned());
         }
         Ok(preset)
     }
@@ -103,6 +107,21 @@ impl Preset {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_of_an_earlier_version_sounds_as_it_did() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("earlier.json");
+        fs::write(&path, r#"{"format": 1, "name": "x", "values": {"mix": "30 %"}}"#).expect("a file");
+        let params = DualstepParams::default();
+        let read = Preset::read(&path).expect("a preset").values(&params);
+        assert!(read.iter().any(|(id, value)| *id == "declip" && *value == 0.0));
+        // What this version writes says what it is.
+        let path = folder.path().join("now.json");
+        Preset::of(&params, "now").write(&path, false).expect("a file");
+        let read = Preset::read(&path).expect("a preset").values(&params);
+        assert!(read.iter().any(|(id, value)| *id == "declip" && *value == 1.0));
+    }
 
     #[test]
     fn values_a_preset_lacks_take_their_default() {
