@@ -66,8 +66,8 @@ pub struct Restorer {
     input: Vec<Complex32>,
     /// What comes out of them.
     frame: RestoredFrame,
-    /// The spectra of the last `lookahead_hops + 1` frames: `[frame][channel][bin]`, all bins.
-    spectra: Vec<Vec<Complex32>>,
+    /// The last `lookahead_hops + 1` frames.
+    frames: Vec<Frame>,
     /// Positions of the last `lookahead_hops + 1` frames that the networks saw.
     fed: Vec<u64>,
     /// Controls of the last `lookahead_hops + 2` hops.
@@ -82,6 +82,33 @@ pub struct Restorer {
     rest_after: usize,
     /// Hops until no frame holds a sample beyond [`LOUDEST`] any more.
     spoilt: usize,
+}
+
+/// A frame that waits to be synthesised.
+#[derive(Debug)]
+struct Frame {
+    /// `[channel][bin]`, all bins; of a frame at rest those of an older one.
+    spectra: Vec<Complex32>,
+    /// `[channel][sample]`, what the synthesis window sees. Only of a frame at rest: nothing is asked of it, so it needs no spectrum.
+    samples: Vec<f32>,
+    /// Whether the frame was taken at rest.
+    at_rest: bool,
+}
+
+impl Frame {
+    /// Silence.
+    fn new(geometry: &Geometry, channels: usize) -> Self {
+        Self {
+            spectra: vec![Complex32::default(); channels * geometry.spectrum_bins],
+            samples: vec![0.0; channels * geometry.synthesis],
+            at_rest: false,
+        }
+    }
+
+    fn reset(&mut self) {
+        self.spectra.fill(Complex32::default());
+        self.at_rest = false;
+    }
 }
 
 impl Restorer {
@@ -105,7 +132,7 @@ impl Restorer {
             networks: TwoStage::with_bins(model, channels, geometry.network_bins),
             frame: RestoredFrame::new(model, channels),
             input: vec![Complex32::default(); channels * spec.bins],
-            spectra: vec![vec![Complex32::default(); channels * geometry.spectrum_bins]; frames],
+            frames: (0..frames).map(|_| Frame::new(&geometry, channels)).collect(),
             fed: vec![NO_FRAME; frames],
             controls: vec![Controls::default(); frames + 1],
             output: vec![Complex32::default(); geometry.spectrum_bins],
@@ -152,7 +179,7 @@ impl Restorer {
     pub fn reset(&mut self) {
         self.repairs.iter_mut().for_each(SampleRepair::reset);
         self.states.iter_mut().for_each(StftChannel::reset);
-        self.spectra.iter_mut().for_each(|s| s.fill(Complex32::default()));
+        self.frames.iter_mut().for_each(Frame::reset);
         self.controls.fill(Controls::default());
         self.position = 0;
         self.quiet = 0;
@@ -179,37 +206,37 @@ impl Restorer {
             ..HopReport::default()
         };
 
-        let frames = self.spectra.len() as u64;
         #[expect(clippy::cast_possible_truncation, reason = "less than the number of frames")]
-        let slot = (self.position % frames) as usize;
-        let bins = self.geometry.spectrum_bins;
+        let slot = (self.position % self.frames.len() as u64) as usize;
+        let (bins, window) = (self.geometry.spectrum_bins, self.geometry.synthesis);
         let (declick, declip) = if rest { (0.0, false) } else { (controls.declick, controls.declip) };
-        if rest && frames == 1 {
-            // Nothing is asked of this frame, now or later: its spectrum isn't needed.
-            for (channel, audio) in audio.chunks_exact_mut(self.geometry.hop).enumerate() {
-                self.repairs[channel].process(audio, declick, declip);
-                self.stft.pass(&mut self.states[channel], audio);
-                finite(audio);
-            }
-            self.spoilt = self.spoilt.saturating_sub(1);
-            self.position += 1;
-            return report;
-        }
+        let newest = &mut self.frames[slot];
+        newest.at_rest = rest;
         for (channel, audio) in audio.chunks_exact_mut(self.geometry.hop).enumerate() {
             report.clicks += self.repairs[channel].process(audio, declick, declip);
-            let spectrum = &mut self.spectra[slot][channel * bins..][..bins];
-            self.stft.analyse(&mut self.states[channel], audio, spectrum);
+            let state = &mut self.states[channel];
+            if rest {
+                self.stft.keep(state, audio, &mut newest.samples[channel * window..][..window]);
+            } else {
+                self.stft.analyse(state, audio, &mut newest.spectra[channel * bins..][..bins]);
+            }
         }
 
         report.active = run && !rest;
         let known = report.active && self.ask(slot, decisive.linked);
 
         // The slot after the newest holds the oldest frame, the one to synthesise; with no look-ahead that is the newest.
-        let oldest = (slot + 1) % self.spectra.len();
+        let oldest = &self.frames[(slot + 1) % self.frames.len()];
         let mut energies = Energies::default();
         let mut sound = true;
         for (channel, audio) in audio.chunks_exact_mut(self.geometry.hop).enumerate() {
-            self.output.copy_from_slice(&self.spectra[oldest][channel * bins..][..bins]);
+            if oldest.at_rest {
+                self.stft
+                    .pass(&mut self.states[channel], &oldest.samples[channel * window..][..window], audio);
+                finite(audio);
+                continue;
+            }
+            self.output.copy_from_slice(&oldest.spectra[channel * bins..][..bins]);
             if known {
                 let all = channel * self.network_bins;
                 let present = self.geometry.network_bins;
@@ -273,7 +300,7 @@ impl Restorer {
     /// they may speak of another.
     fn ask(&mut self, slot: usize, linked: bool) -> bool {
         let present = self.geometry.network_bins;
-        let spectra = self.spectra[slot].chunks_exact(self.geometry.spectrum_bins);
+        let spectra = self.frames[slot].spectra.chunks_exact(self.geometry.spectrum_bins);
         for (input, spectrum) in self.input.chunks_exact_mut(self.network_bins).zip(spectra) {
             input[..present].copy_from_slice(&spectrum[..present]);
         }

@@ -142,17 +142,30 @@ impl Stft {
         assert!(done.is_ok(), "the spectrum doesn't have the geometry's bins");
     }
 
-    /// What [`Stft::analyse`] and, with the spectrum as it is, [`Stft::synthesise`] do to a hop in place, but for rounding, without the transforms.
+    /// Takes the next hop of one channel, as [`Stft::analyse`] does, without the transform: writes the `2 hop` samples in which the frame is heard, for
+    /// [`Stft::pass`].
     ///
     /// # Panics
-    /// If `audio` doesn't hold `hop` samples.
+    /// If a slice has another length.
     ///
     /// # Real-time
     /// No allocation, lock or system call.
-    pub fn pass(&self, channel: &mut StftChannel, audio: &mut [f32]) {
+    pub fn keep(&self, channel: &mut StftChannel, audio: &[f32], samples: &mut [f32]) {
         assert_eq!(audio.len(), self.hop, "one hop goes in");
         channel.take(audio);
-        let (first, second) = channel.history[channel.history.len() - 2 * self.hop..].split_at(self.hop);
+        samples.copy_from_slice(&channel.history[channel.history.len() - 2 * self.hop..]);
+    }
+
+    /// What [`Stft::synthesise`] does with the spectrum as it was, but for rounding, without the transform: `samples` are those of [`Stft::keep`].
+    ///
+    /// # Panics
+    /// If a slice has another length.
+    ///
+    /// # Real-time
+    /// No allocation, lock or system call.
+    pub fn pass(&self, channel: &mut StftChannel, samples: &[f32], audio: &mut [f32]) {
+        assert_eq!(audio.len(), self.hop, "one hop comes out");
+        let (first, second) = samples.split_at(self.hop);
         let (rise, fall) = self.both.split_at(self.hop);
         for n in 0..self.hop {
             audio[n] = channel.overlap[n] + first[n] * rise[n];
@@ -270,8 +283,10 @@ mod tests {
                 stft.synthesise(&mut channels[0], &mut spectrum, &mut whole);
                 // Now and then only: one must take over from the other anywhere.
                 let mut mixed = input.clone();
+                let mut samples = vec![0.0; geometry.synthesis];
                 if hop % 7 < 3 {
-                    stft.pass(&mut channels[1], &mut mixed);
+                    stft.keep(&mut channels[1], &input, &mut samples);
+                    stft.pass(&mut channels[1], &samples, &mut mixed);
                 } else {
                     stft.analyse(&mut channels[1], &input, &mut spectrum);
                     stft.synthesise(&mut channels[1], &mut spectrum, &mut mixed);

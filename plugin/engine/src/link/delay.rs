@@ -39,6 +39,11 @@ impl<T: Copy> DelayLine<T> {
         }
     }
 
+    /// Frames it holds: after as many writes of the same frame it holds nothing else.
+    pub(super) fn capacity(&self) -> usize {
+        self.frames.len()
+    }
+
     fn slot(&self, position: u64) -> usize {
         #[expect(clippy::cast_possible_truncation, reason = "masked to the capacity, which is a usize")]
         let slot = (position & self.mask) as usize;

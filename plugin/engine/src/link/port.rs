@@ -54,7 +54,7 @@ impl Default for Settings {
 }
 
 /// The values that travel with each sample through the latency.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 struct Lane {
     mix: f32,
     gain: f32,
@@ -143,6 +143,10 @@ pub struct AudioPort {
     wet: Wet,
     dry: DelayLine<[f32; CHANNELS]>,
     lanes: DelayLine<Lane>,
+    /// The lane written last.
+    lane: Lane,
+    /// Samples in a row that got this lane, up to what `lanes` holds.
+    steady: usize,
     output: OutputSection,
     mix: Ramp,
     gain: Ramp,
@@ -163,6 +167,7 @@ impl AudioPort {
         let ramp = Ramp::new(u32::try_from(to_samples(RAMP_S, &config)).unwrap_or(u32::MAX));
         status.set_stream(config.sample_rate_hz, latency);
         let scope = status.scope.connect(config.sample_rate_hz);
+        let lane = Lane::of(&Settings::default());
         let mut port = Self {
             config,
             latency: latency as u64,
@@ -178,7 +183,9 @@ impl AudioPort {
             resting: [false; LINK_HOPS],
             wet: Wet::Dry { tail: None },
             dry: DelayLine::new(latency + 2 * miss_fade, [0.0; CHANNELS]),
-            lanes: DelayLine::new(latency, Lane::of(&Settings::default())),
+            lanes: DelayLine::new(latency, lane),
+            lane,
+            steady: 0,
             output: OutputSection::new(config.sample_rate_hz),
             mix: ramp,
             gain: ramp,
@@ -317,6 +324,7 @@ impl AudioPort {
                 ramp.snap(target);
             }
             self.lanes.restart(lane);
+            self.steady = 0;
         } else {
             for (ramp, target) in targets {
                 ramp.aim(target);
@@ -392,21 +400,11 @@ impl AudioPort {
         {
             hop.controls = settings.controls;
         }
-        for i in 0..count {
+        let passed = self.pass(audio, first, count, offset, channels, settings);
+        for i in passed..count {
             let position = self.position + i as u64;
             let offset = offset + i;
-            let mut input = [0.0; CHANNELS];
-            for channel in 0..channels {
-                input[channel] = clean(audio[channel][first + i]);
-                self.input_peak[channel] = self.input_peak[channel].max(input[channel].abs());
-            }
-            self.silent &= input.iter().all(|sample| sample.abs() < SILENCE);
-            if let Some(hop) = &mut self.collecting {
-                for (channel, sample) in hop.audio.chunks_exact_mut(hop_length).zip(input) {
-                    channel[offset] = sample;
-                }
-            }
-            self.dry.write(position, input);
+            self.collect(audio, first + i, position, offset, channels);
             let lane = Lane {
                 mix: self.mix.advance(),
                 gain: self.gain.advance(),
@@ -416,6 +414,12 @@ impl AudioPort {
             };
             self.idle &= lane.bypass == 1.0;
             self.lanes.write(position, lane);
+            self.steady = if lane == self.lane {
+                (self.steady + 1).min(self.lanes.capacity())
+            } else {
+                1
+            };
+            self.lane = lane;
 
             let lane = self.lanes.read(position, self.latency);
             let dry = self.dry.read(position, self.latency);
@@ -435,6 +439,56 @@ impl AudioPort {
             };
             self.scope.write(&self.status.scope, moment);
         }
+    }
+
+    /// What [`AudioPort::run`] does, for a stream that is at rest or lacks its hops and whose settings are what they have been for longer than the latency:
+    /// nothing has to be smoothed, delayed or filtered but the dry signal. Returns of how many samples it has taken care, from the first on.
+    fn pass(&mut self, audio: &mut [&mut [f32]], first: usize, count: usize, offset: usize, channels: usize, settings: &Settings) -> usize {
+        let moving = [&self.mix, &self.gain, &self.removed, &self.bypass].iter().any(|ramp| ramp.moves());
+        let steady = self.steady == self.lanes.capacity() && !moving && settings.output == self.lane.output;
+        if !steady || !matches!(self.wet, Wet::Dry { tail: None }) {
+            return 0;
+        }
+        let lane = self.lane;
+        let count = self.output.pass(count, &lane.output);
+        if count > 0 {
+            self.idle &= lane.bypass == 1.0;
+        }
+        for i in 0..count {
+            let position = self.position + i as u64;
+            self.collect(audio, first + i, position, offset + i, channels);
+            let dry = self.dry.read(position, self.latency);
+            let mut output = [0.0; CHANNELS];
+            for channel in 0..channels {
+                let heard = lane.blend(dry[channel], dry[channel], dry[channel]);
+                self.output_peak[channel] = self.output_peak[channel].max(heard.abs());
+                audio[channel][first + i] = heard;
+                output[channel] = heard;
+            }
+            let moment = Moment {
+                input: dry,
+                restored: dry,
+                output,
+            };
+            self.scope.write(&self.status.scope, moment);
+        }
+        count
+    }
+
+    /// Takes one sample of the input: into the hop being filled, the delay of the dry signal and the meters.
+    fn collect(&mut self, audio: &[&mut [f32]], at: usize, position: u64, offset: usize, channels: usize) {
+        let mut input = [0.0; CHANNELS];
+        for channel in 0..channels {
+            input[channel] = clean(audio[channel][at]);
+            self.input_peak[channel] = self.input_peak[channel].max(input[channel].abs());
+        }
+        self.silent &= input.iter().all(|sample| sample.abs() < SILENCE);
+        if let Some(hop) = &mut self.collecting {
+            for (channel, sample) in hop.audio.chunks_exact_mut(self.config.hop).zip(input) {
+                channel[offset] = sample;
+            }
+        }
+        self.dry.write(position, input);
     }
 
     /// The restored signal at `position`, `offset` samples after its hop's start, or what stands in for it.

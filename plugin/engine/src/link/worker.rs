@@ -13,8 +13,9 @@ use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// The longest the worker sleeps without looking for work: at rest nobody wakes it, and a wake-up might get lost.
-const NAP: Duration = Duration::from_millis(100);
+/// The longest the worker sleeps without looking for work: at rest nobody wakes it, and a wake-up might get lost. Less than half of what the hops hold
+/// ([`LinkConfig::hops`]), or the audio thread would have to wake it.
+const NAP: Duration = Duration::from_millis(200);
 
 /// Owns the worker thread. Dropping it ends the thread and waits for that: the hop in hand is finished first.
 #[derive(Debug)]

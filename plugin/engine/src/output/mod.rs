@@ -161,6 +161,29 @@ impl OutputSection {
         frame.map(|sample| if sample.is_finite() { sample } else { 0.0 })
     }
 
+    /// The same as [`OutputSection::process`] of `count` samples while everything is off. Returns how many of them it took: fewer than `count` if something
+    /// is on, the next sample's too.
+    ///
+    /// # Real-time
+    /// No allocation, lock or system call.
+    pub fn pass(&mut self, count: usize, settings: &OutputSettings) -> usize {
+        let mut left = count;
+        while left > 0 {
+            if self.until_tick == 0 {
+                self.turn(settings);
+            }
+            if self.on {
+                break;
+            }
+            let now = left.min(self.until_tick as usize);
+            #[expect(clippy::cast_possible_truncation, reason = "at most a tick")]
+            let taken = now as u32;
+            self.until_tick -= taken;
+            left -= now;
+        }
+        count - left
+    }
+
     /// Looks at the settings.
     fn turn(&mut self, settings: &OutputSettings) {
         let now = std::mem::take(&mut self.fresh);

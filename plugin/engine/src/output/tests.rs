@@ -201,3 +201,31 @@ fn hum_is_listened_for_in_the_input_and_cut_from_what_is_restored() {
     }
     assert!(section.hum_hz().is_some());
 }
+
+#[test]
+fn passing_samples_by_keeps_the_ticks() {
+    let sound = |n: usize| [(n as f32 * 0.1).sin(), (n as f32 * 0.07).cos()];
+    let settings = |n: usize| OutputSettings {
+        low_cut_hz: (3_017..9_001).contains(&n).then_some(100.0),
+        ..OutputSettings::default()
+    };
+    let (mut whole, mut passing) = (OutputSection::new(48_000.0), OutputSection::new(48_000.0));
+    let (mut n, mut by) = (0, 0);
+    while n < 60_000 {
+        // Settings change between two calls, as between two blocks.
+        let end = (n + 1 + n % 97).min([3_017, 9_001].into_iter().find(|&change| change > n).unwrap_or(60_000));
+        let passed = passing.pass(end - n, &settings(n));
+        by += passed;
+        for at in n..end {
+            let expected = whole.process(sound(at), sound(at), &settings(at));
+            let found = if at < n + passed {
+                sound(at)
+            } else {
+                passing.process(sound(at), sound(at), &settings(at))
+            };
+            assert_eq!(found, expected, "sample {at}");
+        }
+        n = end;
+    }
+    assert!((45_000..55_000).contains(&by), "{by} samples passed by");
+}
