@@ -145,7 +145,7 @@ pub struct AudioPort {
     lanes: DelayLine<Lane>,
     /// The lane written last.
     lane: Lane,
-    /// Samples in a row that got this lane, up to what `lanes` holds.
+    /// Samples in a row that got this lane, up to as many as `lanes` holds: then it holds nothing else, and needs no writing.
     steady: usize,
     output: OutputSection,
     mix: Ramp,
@@ -400,31 +400,30 @@ impl AudioPort {
         {
             hop.controls = settings.controls;
         }
-        let passed = self.pass(audio, first, count, offset, channels, settings);
-        for i in passed..count {
+        // Settings seldom change: then they needn't travel, which would take hundreds of kilobytes through the caches again and again.
+        let steady = self.is_steady(&settings.output);
+        let untouched = if steady {
+            self.idle &= self.lane.bypass == 1.0;
+            self.output.pass(count, &settings.output)
+        } else {
+            0
+        };
+        for i in 0..count {
             let position = self.position + i as u64;
             let offset = offset + i;
             self.collect(audio, first + i, position, offset, channels);
-            let lane = Lane {
-                mix: self.mix.advance(),
-                gain: self.gain.advance(),
-                removed: self.removed.advance(),
-                bypass: self.bypass.advance(),
-                output: settings.output,
-            };
-            self.idle &= lane.bypass == 1.0;
-            self.lanes.write(position, lane);
-            self.steady = if lane == self.lane {
-                (self.steady + 1).min(self.lanes.capacity())
+            let lane = if steady {
+                self.lane
             } else {
-                1
+                self.travel(position, &settings.output)
             };
-            self.lane = lane;
-
-            let lane = self.lanes.read(position, self.latency);
             let dry = self.dry.read(position, self.latency);
             let wet = self.wet_at(position, offset, dry);
-            let finished = self.output.process(wet, dry, &lane.output);
+            let finished = if i < untouched {
+                wet
+            } else {
+                self.output.process(wet, dry, &lane.output)
+            };
             let mut output = [0.0; CHANNELS];
             for channel in 0..channels {
                 let heard = lane.blend(dry[channel], wet[channel], finished[channel]);
@@ -441,38 +440,30 @@ impl AudioPort {
         }
     }
 
-    /// What [`AudioPort::run`] does, for a stream that is at rest or lacks its hops and whose settings are what they have been for longer than the latency:
-    /// nothing has to be smoothed, delayed or filtered but the dry signal. Returns of how many samples it has taken care, from the first on.
-    fn pass(&mut self, audio: &mut [&mut [f32]], first: usize, count: usize, offset: usize, channels: usize, settings: &Settings) -> usize {
-        let moving = [&self.mix, &self.gain, &self.removed, &self.bypass].iter().any(|ramp| ramp.moves());
-        let steady = self.steady == self.lanes.capacity() && !moving && settings.output == self.lane.output;
-        if !steady || !matches!(self.wet, Wet::Dry { tail: None }) {
-            return 0;
-        }
-        let lane = self.lane;
-        let count = self.output.pass(count, &lane.output);
-        if count > 0 {
-            self.idle &= lane.bypass == 1.0;
-        }
-        for i in 0..count {
-            let position = self.position + i as u64;
-            self.collect(audio, first + i, position, offset + i, channels);
-            let dry = self.dry.read(position, self.latency);
-            let mut output = [0.0; CHANNELS];
-            for channel in 0..channels {
-                let heard = lane.blend(dry[channel], dry[channel], dry[channel]);
-                self.output_peak[channel] = self.output_peak[channel].max(heard.abs());
-                audio[channel][first + i] = heard;
-                output[channel] = heard;
-            }
-            let moment = Moment {
-                input: dry,
-                restored: dry,
-                output,
-            };
-            self.scope.write(&self.status.scope, moment);
-        }
-        count
+    /// Takes the settings of the sample at `position` on their way; `asked` is what is to be done to the restored signal. Returns those that arrive.
+    fn travel(&mut self, position: u64, asked: &OutputSettings) -> Lane {
+        let lane = Lane {
+            mix: self.mix.advance(),
+            gain: self.gain.advance(),
+            removed: self.removed.advance(),
+            bypass: self.bypass.advance(),
+            output: *asked,
+        };
+        self.idle &= lane.bypass == 1.0;
+        self.lanes.write(position, lane);
+        self.steady = if lane == self.lane {
+            (self.steady + 1).min(self.lanes.capacity())
+        } else {
+            1
+        };
+        self.lane = lane;
+        self.lanes.read(position, self.latency)
+    }
+
+    /// Whether all settings that are on their way are the same, and the next sample's too. They then stay as they are until others are asked for.
+    fn is_steady(&self, asked: &OutputSettings) -> bool {
+        let ramps = [&self.mix, &self.gain, &self.removed, &self.bypass];
+        self.steady == self.lanes.capacity() && *asked == self.lane.output && !ramps.iter().any(|ramp| ramp.moves())
     }
 
     /// Takes one sample of the input: into the hop being filled, the delay of the dry signal and the meters.

@@ -409,7 +409,7 @@ fn at_rest_nobody_waits_for_the_worker() {
 }
 
 #[test]
-fn steady_settings_without_hops_take_a_shorter_way_to_the_same_bits() {
+fn steady_settings_take_a_shorter_way_to_the_same_bits() {
     let input = noise(40_000);
     let settings = |at: usize| Settings {
         gain: if (5_000..20_000).contains(&at) { 0.5 } else { 1.7 },
@@ -437,7 +437,10 @@ fn steady_settings_without_hops_take_a_shorter_way_to_the_same_bits() {
         let short = heard(block, &settings);
         let differs = (0..filtered).find(|&n| short[n].to_bits() != long[n].to_bits());
         assert_eq!(differs, None, "blocks of {block}");
-        assert!(short[filtered + 1000..] != long[filtered + 1000..], "the low-cut is heard as the mix says");
+        assert!(
+            short[filtered + 1000..] != long[filtered + 1000..],
+            "the low-cut is heard as the mix says"
+        );
     }
 }
 
