@@ -78,7 +78,9 @@ impl Lane {
 
     /// One output sample of the delayed input, the restored signal, and what the output section made of it. Exact where a value is at the end of its range.
     fn blend(&self, dry: f32, wet: f32, finished: f32) -> f32 {
-        if self.bypass == 1.0 {
+        // At rest nothing was restored, and a mix of a sample with itself is that sample.
+        let untouched = dry == wet && dry == finished && self.gain == 1.0 && self.removed == 0.0;
+        if self.bypass == 1.0 || untouched {
             return dry;
         }
         let mixed = self.gain * lerp(dry, finished, self.mix);
@@ -401,10 +403,10 @@ impl AudioPort {
             hop.controls = settings.controls;
         }
         // Settings seldom change: then they needn't travel, which would take hundreds of kilobytes through the caches again and again.
-        let steady = self.is_steady(&settings.output);
-        let untouched = if steady {
-            self.idle &= self.lane.bypass == 1.0;
-            self.output.pass(count, &settings.output)
+        let steady = self.is_steady(&settings.output).then_some(self.lane);
+        let untouched = if let Some(lane) = &steady {
+            self.idle &= lane.bypass == 1.0;
+            self.output.pass(count, &lane.output)
         } else {
             0
         };
@@ -412,11 +414,7 @@ impl AudioPort {
             let position = self.position + i as u64;
             let offset = offset + i;
             self.collect(audio, first + i, position, offset, channels);
-            let lane = if steady {
-                self.lane
-            } else {
-                self.travel(position, &settings.output)
-            };
+            let lane = steady.unwrap_or_else(|| self.travel(position, &settings.output));
             let dry = self.dry.read(position, self.latency);
             let wet = self.wet_at(position, offset, dry);
             let finished = if i < untouched {
