@@ -61,7 +61,7 @@ pub fn run(args: &Args) -> Result<()> {
     show(plugin::rates(&plugin, seconds / 6.0)?);
     show(plugin::blocks(&plugin, seconds / 6.0)?);
     show(plugin::idle(&plugin, seconds / 6.0)?);
-    show(plugin::times(&plugin, seconds / 6.0)?);
+    plugin::times(&plugin, seconds / 6.0)?.into_iter().for_each(&mut show);
     show(plugin::starts(&plugin, scan_s)?);
     let processor = system::processor().unwrap_or_else(|| "unknown".to_owned());
     let load_after = system::load_average();

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use super::system::{self, WorkerThread, cpu_seconds, resident_mib};
-use super::table::{Cell, Table, spread};
+use super::table::{Cell, Table, histogram, spread};
 use crate::audio::{Planar, silence};
 use crate::host::{Bundle, Config, Session};
 use crate::render::{LIVE, STUDIO};
@@ -285,26 +285,30 @@ pub(super) fn idle(plugin: &Bundle, seconds: f64) -> Result<Table> {
     })
 }
 
-/// How long each hop takes the worker and each `process` the audio thread, in real time.
-pub(super) fn times(plugin: &Bundle, seconds: f64) -> Result<Table> {
+/// Upper edges of the histograms' bins, in µs.
+const BINS_US: [f64; 11] = [8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0];
+
+/// How long each hop takes the worker and each `process` the audio thread, in real time: percentiles and histograms.
+pub(super) fn times(plugin: &Bundle, seconds: f64) -> Result<[Table; 2]> {
+    let cores = std::thread::available_parallelism()?.get();
     let mut rows = Vec::new();
+    let mut shares = Vec::new();
     for (label, id, hops) in PLUGINS {
-        let mut row: Vec<Cell> = vec![label.into(), "a hop, processor time of the worker".into()];
-        row.extend(hop_times(plugin, id, hops, seconds)?.map(Cell::from));
-        rows.push(row);
-        for (what, burners) in [
-            ("process(), wall clock", 0),
+        for (what, mut times) in [
+            ("a hop, processor time of the worker", hop_times(plugin, id, hops, seconds)?),
+            ("process(), wall clock", process_times(plugin, id, seconds)?),
             (
                 "process(), wall clock, every core taken",
-                std::thread::available_parallelism()?.get(),
+                burning(cores, || process_times(plugin, id, seconds))?,
             ),
         ] {
             let mut row: Vec<Cell> = vec![label.into(), what.into()];
-            row.extend(burning(burners, || process_times(plugin, id, seconds))?.map(Cell::from));
+            row.extend(spread(&mut times, 1.0).map(Cell::from));
             rows.push(row);
+            shares.push(histogram(&times, &BINS_US));
         }
     }
-    Ok(Table {
+    let percentiles = Table {
         name: "times",
         caption: format!(
             "Times in µs. `process()` is called at real-time pace for {BLOCK} samples at a time, {} µs of audio; its wall clock includes what other \
@@ -313,11 +317,33 @@ pub(super) fn times(plugin: &Bundle, seconds: f64) -> Result<Table> {
         ),
         head: &["plugin", "time of", "median", "99th percentile", "largest"],
         rows,
-    })
+    };
+    let edges = BINS_US.iter().map(|edge| format!("{edge}")).chain(["longer".to_owned()]);
+    let rows = edges.enumerate().map(|(bin, edge)| {
+        let mut row: Vec<Cell> = vec![edge.into()];
+        row.extend(shares.iter().map(|shares| Cell::from(shares.get(bin).copied())));
+        row
+    });
+    let histograms = Table {
+        name: "histograms",
+        caption: "The same as histograms: % of all that took up to so many µs and longer than the row before.".to_owned(),
+        head: &[
+            "µs",
+            "Dualstep: a hop",
+            "process()",
+            "process(), every core taken",
+            "Live: a hop",
+            "Live: process()",
+            "Live: process(), every core taken",
+        ],
+        rows: rows.collect(),
+    };
+    Ok([percentiles, histograms])
 }
 
-/// Processor time of the worker for each hop, in µs: waits after each until the worker sleeps again, so that other programs don't count.
-fn hop_times(plugin: &Bundle, id: &str, hops: usize, seconds: f64) -> Result<[Option<f64>; 3]> {
+/// Processor time of the worker for each hop, in µs: waits after each until the worker sleeps again, so that other programs don't count. None where the
+/// system doesn't tell.
+fn hop_times(plugin: &Bundle, id: &str, hops: usize, seconds: f64) -> Result<Vec<f64>> {
     let setup = Setup {
         block: RATE_HZ as usize / hops,
         ..REAL_TIME
@@ -325,7 +351,7 @@ fn hop_times(plugin: &Bundle, id: &str, hops: usize, seconds: f64) -> Result<[Op
     let sound = recording(RATE_HZ);
     let mut sessions = [start(plugin, id, setup)?];
     let Some(worker) = WorkerThread::find() else {
-        return Ok([None; 3]);
+        return Ok(Vec::new());
     };
     let one = f64::from(u32::try_from(setup.block)?) / f64::from(RATE_HZ);
     let mut times = Vec::new();
@@ -340,15 +366,15 @@ fn hop_times(plugin: &Bundle, id: &str, hops: usize, seconds: f64) -> Result<[Op
         sessions[0].process(&mut inputs, &mut outputs, &[])?;
         let after = worker.settle();
         if let (Some(before), Some(after)) = (before, after) {
-            times.push(after - before);
+            times.push((after - before) * 1e6);
         }
         before = after;
     }
-    Ok(spread(&mut times, 1e6))
+    Ok(times)
 }
 
 /// Wall-clock time of each `process`, in µs, called when its audio would be due.
-fn process_times(plugin: &Bundle, id: &str, seconds: f64) -> Result<[Option<f64>; 3]> {
+fn process_times(plugin: &Bundle, id: &str, seconds: f64) -> Result<Vec<f64>> {
     let setup = REAL_TIME;
     let mut session = start(plugin, id, setup)?;
     let (mut input, mut output) = (recording(RATE_HZ), silence(2, BLOCK));
@@ -362,11 +388,11 @@ fn process_times(plugin: &Bundle, id: &str, seconds: f64) -> Result<[Option<f64>
         let mut outputs: Vec<&mut [f32]> = output.iter_mut().map(Vec::as_mut_slice).collect();
         let called = Instant::now();
         session.process(&mut inputs, &mut outputs, &[])?;
-        times.push(called.elapsed().as_secs_f64());
+        times.push(called.elapsed().as_secs_f64() * 1e6);
         due += period;
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
     }
-    Ok(spread(&mut times, 1e6))
+    Ok(times)
 }
 
 /// Does `work` beside `burners` threads that never rest.

@@ -102,6 +102,18 @@ pub(super) fn spread(values: &mut [f64], scale: f64) -> [Option<f64>; 3] {
     [50, 99, 100].map(|share| at(share).map(|value| value * scale))
 }
 
+/// % of `values` up to each of the rising `edges` and above the one before, and above all of them. Nothing out of nothing.
+pub(super) fn histogram(values: &[f64], edges: &[f64]) -> Vec<f64> {
+    if values.is_empty() {
+        return Vec::new();
+    }
+    let mut counts = vec![0.0; edges.len() + 1];
+    for value in values {
+        counts[edges.partition_point(|edge| edge < value)] += 100.0 / values.len() as f64;
+    }
+    counts
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,6 +133,13 @@ mod tests {
         let rows = &table.json()["rows"];
         assert_eq!(rows[0]["% of a core"], json!(1.234));
         assert_eq!(rows[1]["% of a core"], Value::Null);
+    }
+
+    #[test]
+    fn a_histogram_counts_each_value_once() {
+        let shares = histogram(&[0.5, 1.0, 1.5, 9.0], &[1.0, 2.0, 4.0]);
+        assert_eq!(shares, [50.0, 25.0, 0.0, 25.0]);
+        assert!(histogram(&[], &[1.0]).is_empty());
     }
 
     #[test]
