@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 import time
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import torch.multiprocessing
 from torch import Tensor
 
 from .degrade import Degrader
+from .screening import RATE_HZ
 
 REPAIR_SHARE = 0.5
 """Share of items with clicks that arrive as after the engine's click repair."""
@@ -23,6 +25,18 @@ SPARED_DRUMS = 0.5
 
 AHEAD = 2
 """Batches that each worker process holds ready."""
+
+ECHO_ROWS = 2048
+"""Clips that `Echo` holds."""
+
+MOVED_SHARE = 0.75
+"""Share of an echo's clips whose noise is moved."""
+
+MOVED_DB = 5.0
+"""By how much moved noise is raised or lowered at most, dB."""
+
+MOVED_FADE_S = 0.005
+"""Fade at both ends of noise that is moved, s: where they meet there shall be no click."""
 
 
 @dataclass
@@ -84,19 +98,107 @@ class Feed:
         context = torch.multiprocessing.get_context("spawn")
         starting = []
         for worker in range(self._workers):
-            queue = context.Queue(AHEAD)
-            arguments = (queue, self._degrader, self.state, worker, self._workers, self._batch, self._seconds)
+            batches = context.Queue(AHEAD)
+            arguments = (batches, self._degrader, self.state, worker, self._workers, self._batch, self._seconds)
             process = context.Process(target=_work, args=arguments, name=f"feed-{worker}", daemon=True)
             # A start waits until the new process has imported torch: side by side fifteen take as long as two.
             starting.append(threading.Thread(target=process.start))
             starting[-1].start()
-            self._queues.append(queue)
+            self._queues.append(batches)
             self._processes.append(process)
         for thread in starting:
             thread.join()
 
 
-def _work(queue, degrader: Degrader, start: dict, worker: int, workers: int, batch: int, seconds: float) -> None:
+class Echo:
+    """A feed whose clips are used several times, for a device that trains faster than batches are made ("data echoing", Choi et al. 2019).
+
+    The clips lie in a pool on the device. Each batch is drawn from it, with most clips' noise moved in time, at another level and turned over, so that
+    the same music and the same noise meet in ever new ways. The oldest clips are replaced as fast as the feed makes new ones; if a clip would
+    be used more than `times` on average, the trainer waits. A resumed run fills its pool anew, so it goes on, but not bit by bit.
+    """
+
+    def __init__(self, feed: Feed, times: float, batch: int, device: str | torch.device, seed: int = 0, rows: int = ECHO_ROWS) -> None:
+        self._feed, self._times, self._batch, self._rows, self._device = feed, times, batch, max(rows, batch), torch.device(device)
+        self._generator = torch.Generator().manual_seed(seed)
+        self._ready: queue.Queue = queue.Queue(AHEAD)
+        self._thread: threading.Thread | None = None
+        self._ended = threading.Event()
+        self._pool: list[Tensor] | None = None
+        self._made = self._drawn = 0
+        self.spent_s = 0.0
+        """Time that the trainer has waited for new clips."""
+        self.state: dict[str, object] = feed.state
+
+    def load_state(self, state: dict[str, object]) -> None:
+        """Goes on after the batch whose state this is. Only before the first batch is taken."""
+        self._feed.load_state(state)
+        self.state = state
+
+    def take(self) -> Clips:
+        """The next batch, on the device. Raises whatever making it raised."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._fill, name="echo", daemon=True)
+            self._thread.start()
+        started = time.perf_counter()
+        while self._made < min(self._rows, 4 * self._batch) or self._drawn + self._batch > self._times * self._made:
+            self._put(self._ready.get())
+        while not self._ready.empty():
+            self._put(self._ready.get())
+        self.spent_s += time.perf_counter() - started
+        self._drawn += self._batch
+        rows = torch.randperm(min(self._made, self._rows), generator=self._generator)[: self._batch].to(self._device)
+        noisy, worn, clean = (part[rows] for part in self._pool)
+        return Clips(worn + moved(noisy - worn, self._generator), worn, clean, self.state)
+
+    def close(self) -> None:
+        """Stops the feed."""
+        self._ended.set()
+        self._feed.close()
+
+    def _fill(self) -> None:
+        while not self._ended.is_set():
+            try:
+                clips = self._feed.take()
+                if self._device.type == "cuda":
+                    clips = Clips(clips.noisy.pin_memory(), clips.worn.pin_memory(), clips.clean.pin_memory(), clips.state)
+            except Exception as error:  # noqa: BLE001 - handed to the thread that waits
+                clips = error
+            self._ready.put(clips)
+            if isinstance(clips, Exception):
+                return
+
+    def _put(self, clips: Clips | Exception) -> None:
+        """Takes new clips into the pool, in place of the oldest."""
+        if isinstance(clips, Exception):
+            raise clips
+        parts = (clips.noisy, clips.worn, clips.clean)
+        if self._pool is None:
+            self._pool = [torch.empty(self._rows, part.shape[1], device=self._device) for part in parts]
+        rows = (torch.arange(len(clips.noisy)) + self._made).remainder(self._rows).to(self._device)
+        for pool, part in zip(self._pool, parts):
+            pool[rows] = part.to(self._device, non_blocking=True)
+        self._made += len(clips.noisy)
+        self.state = clips.state
+
+
+def moved(noise: Tensor, generator: torch.Generator) -> Tensor:
+    """Most rows of `noise [batch, samples]` turned around in time, at another level and with either sign; what is silent stays silent."""
+    batch, samples = noise.shape
+
+    def drawn() -> Tensor:
+        return torch.rand(batch, 1, generator=generator)
+
+    chosen, gain = drawn() < MOVED_SHARE, 10.0 ** ((2 * drawn() - 1) * MOVED_DB / 20) * torch.where(drawn() < 0.5, -1.0, 1.0)
+    shift = (drawn() * samples).long()
+    chosen, gain, shift = (each.to(noise.device) for each in (chosen, gain, shift))
+    at = torch.arange(samples, device=noise.device)
+    fade = (torch.minimum(at, samples - 1 - at) / (MOVED_FADE_S * RATE_HZ)).clamp_max(1.0)
+    turned = (noise * fade).gather(1, (at + shift).remainder(samples))
+    return torch.where(chosen, turned * gain, noise)
+
+
+def _work(batches, degrader: Degrader, start: dict, worker: int, workers: int, batch: int, seconds: float) -> None:
     """A worker process: every `workers`-th batch after `start`."""
     torch.set_num_threads(1)
     ahead = worker
@@ -106,9 +208,9 @@ def _work(queue, degrader: Degrader, start: dict, worker: int, workers: int, bat
             degrader.load_state_dict({**start, **position})
             clips = made(degrader, batch, seconds)
         except Exception as error:  # noqa: BLE001 - handed to the process that waits
-            queue.put(error)
+            batches.put(error)
             return
-        queue.put(clips)
+        batches.put(clips)
         ahead += workers
 
 

@@ -58,6 +58,8 @@ def running_level(spectrum: Tensor, spec: Spec) -> Tensor:
     """
     with torch.no_grad():
         now = compressed_magnitude(spectrum).mean(-1)
+        if now.is_cuda:
+            return _level_on_device(now, spec)
     # The recursion is sequential: a few numpy operations per frame beat as many torch kernels.
     steps = now.cpu().numpy()
     out = np.empty_like(steps)
@@ -67,6 +69,15 @@ def running_level(spectrum: Tensor, spec: Spec) -> Tensor:
         level = level + np.where(change > 0, spec.level_rise, spec.level_fall) * change
         out[:, k] = level
     return torch.from_numpy(np.maximum(out, spec.level_floor).astype(steps.dtype)).to(spectrum.device)
+
+
+def _level_on_device(steps: Tensor, spec: Spec) -> Tensor:
+    """The same without leaving the device, so that a CUDA graph can hold it: many small kernels cost little in one."""
+    level, out = steps[:, 0], []
+    for step in steps.unbind(1):
+        level = torch.maximum(torch.lerp(level, step, spec.level_rise), torch.lerp(level, step, spec.level_fall))
+        out.append(level)
+    return torch.stack(out, 1).clamp_min(spec.level_floor)
 
 
 SUM_BLOCK = 512

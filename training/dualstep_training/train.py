@@ -26,9 +26,10 @@ from . import curves, validate
 from .checkpoint import Checkpoint, initialise, manifest_hash
 from .config import Config, ConfigError
 from .degrade import WEAR_ONLY_SHARE
-from .feed import Clips, Feed
+from .feed import Echo, Feed
 from .loss import Loss, run
 from .model import Dualstep
+from .recorded import Recorded
 from .stft import Stft
 
 CHECKPOINT_S = 180.0
@@ -51,12 +52,14 @@ class Options:
     validate_minutes: float = 10.0
     freeze_norm: bool = False
     """Keeps the batch norms' statistics from the start, as if folded: for low rates."""
+    compile: bool = False
+    """Has torch fuse kernels; takes a minute at first and whenever norms freeze."""
 
 
 class Trainer:
     """One phase of a run. Everything that decides the next step is in its checkpoint."""
 
-    def __init__(self, config: Config, options: Options, feed: Feed, items: list[validate.Item], device: str, data: str):
+    def __init__(self, config: Config, options: Options, feed: Feed | Echo, items: list[validate.Item], device: str, data: str):
         self.config, self.options, self.feed, self.items, self.device = config, options, feed, items, device
         self.data = data
         self.net = Dualstep(config.spec).to(device).to(memory_format=torch.channels_last)
@@ -68,6 +71,10 @@ class Trainer:
         self.phase_steps, self.skipped, self.elapsed_s = 0, 0, 0.0
         self.frozen = False
         """Whether the batch norms' statistics have been frozen, see `Recipe.freeze_from`."""
+        if options.compile:
+            self._losses = torch.compile(self._losses)
+        self._recorded: Recorded | None = None
+        self._recorded_frozen = False
         self._begin_phase()
 
     def _begin_phase(self) -> None:
@@ -82,13 +89,14 @@ class Trainer:
         pairs = zip(self.average.state_dict().values(), self.net.state_dict().values())
         self._floating = tuple(map(list, zip(*(pair for pair in pairs if pair[0].is_floating_point()))))
         self.rate = recipe.joint_rate if stage == "both" else recipe.rate
-        self.optimiser = torch.optim.AdamW(groups, lr=self.rate)
+        on_gpu = torch.device(self.device).type == "cuda"
+        self.optimiser = torch.optim.AdamW(groups, lr=self.rate, **({"fused": True} if on_gpu else {}))
         self._trained = trained
 
     def start_from(self, weights: Path) -> None:
         """Takes the weights of another run or of an exported file."""
         state = self.feed.state
-        spectrum = self._spectra(self.feed.take())[0]
+        spectrum = self._spectrum(self.feed.take().noisy.to(self.device))
         self.feed.load_state(state)
         self.hours = initialise(self.net, weights, spectrum)
         self.average.load_state_dict(self.net.state_dict())
@@ -155,20 +163,35 @@ class Trainer:
             if isinstance(module, nn.BatchNorm2d):
                 module.eval()
 
-    def _spectra(self, clips: Clips) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        parts = (clips.noisy, clips.worn, clips.clean)
-        return tuple(self.stft.network(self.stft.forward(p.to(self.device))) for p in parts)
+    def _spectrum(self, clip: torch.Tensor) -> torch.Tensor:
+        return self.stft.network(self.stft.forward(clip))
+
+    def _gradients(self, noisy: torch.Tensor, worn: torch.Tensor, clean: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Leaves the clipped gradients of a batch in the weights; returns the parts of the loss and the gradient's norm."""
+        if torch.device(self.device).type != "cuda":
+            return self._compute_gradients(noisy, worn, clean)
+        # Which norms are frozen is part of what a graph has recorded.
+        if self._recorded is None or self._recorded_frozen != self.frozen:
+            self._recorded, self._recorded_frozen = Recorded(self._compute_gradients, (noisy, worn, clean)), self.frozen
+        return self._recorded(noisy, worn, clean)
+
+    def _compute_gradients(self, *clips: torch.Tensor) -> dict[str, torch.Tensor]:
+        noisy, worn, clean = map(self._spectrum, clips)
+        parts = self._losses(noisy, worn, clean)
+        self.optimiser.zero_grad(set_to_none=True)
+        parts["total"].backward()
+        parts["norm"] = nn.utils.clip_grad_norm_(self._trained, self.config.recipe.clip)
+        return parts
+
+    def _losses(self, noisy: torch.Tensor, worn: torch.Tensor, clean: torch.Tensor) -> dict[str, torch.Tensor]:
+        return self.loss(run(self.net, noisy, self.options.stage), noisy, worn, clean, self.options.stage)
 
     def train_step(self) -> dict[str, float]:
         """One step on the next batch; returns the parts of the loss. A step that isn't finite changes nothing."""
         self._mode()
         self._set_rate()
         clips = self.feed.take()
-        noisy, worn, clean = self._spectra(clips)
-        parts = self.loss(run(self.net, noisy, self.options.stage), noisy, worn, clean, self.options.stage)
-        self.optimiser.zero_grad(set_to_none=True)
-        parts["total"].backward()
-        parts["norm"] = nn.utils.clip_grad_norm_(self._trained, self.config.recipe.clip)
+        parts = self._gradients(*(part.to(self.device) for part in (clips.noisy, clips.worn, clips.clean)))
         # All values at once: each one read from a GPU by itself would wait for it.
         values = dict(zip(parts, torch.stack([value.detach() for value in parts.values()]).tolist()))
         if math.isfinite(values["total"]) and math.isfinite(values["norm"]):
@@ -326,7 +349,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--wear-only", type=float, default=WEAR_ONLY_SHARE, metavar="SHARE", help="share of clips that are worn but carry no noise"
     )
+    parser.add_argument("--compile", action="store_true", help="have torch fuse kernels: faster after the first minute (torch 2)")
     parser.add_argument("--workers", type=int, default=0, help="processes that make batches (0: the trainer makes them)")
+    parser.add_argument("--echo", type=float, metavar="TIMES", help="use each clip so many times, its noise moved: for a GPU that waits for batches")
     parser.add_argument("--refresh", type=float, help="seconds of audio after which a slice of synthetic noise is made anew")
     parser.add_argument("--validate-minutes", type=float, default=10.0)
     parser.add_argument("--validate-count", type=int, default=4, help="clips per kind of the fixed set; 0 for none")
@@ -358,7 +383,11 @@ def build(args: argparse.Namespace) -> Trainer:
         items = fixed_items(cache, args.validate_count, args.validate_seconds, args.device)
     degrader = Degrader(Cache(cache, "train"), seed=args.seed, refresh_s=args.refresh, wear_only=args.wear_only)
     feed = Feed(degrader, config.recipe.batch, config.recipe.seconds, args.workers)
-    options = Options(args.run, args.stage, args.minutes, args.steps, args.validate_minutes, args.freeze_norm)
+    if args.echo is not None:
+        if args.echo < 1:
+            raise ConfigError(f"--echo is {args.echo:g}, expected 1 or more: how often each clip is used")
+        feed = Echo(feed, args.echo, config.recipe.batch, args.device, args.seed)
+    options = Options(args.run, args.stage, args.minutes, args.steps, args.validate_minutes, args.freeze_norm, args.compile)
     trainer = Trainer(config, options, feed, items, args.device, manifest_hash(cache))
     if args.resume:
         trainer.resume()

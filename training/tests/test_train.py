@@ -1,5 +1,6 @@
 """Training: resume is exact, phases follow each other, broken batches are skipped, and a tiny run from end to end."""
 
+import collections
 import csv
 import dataclasses
 import json
@@ -13,7 +14,7 @@ from dualstep_training import card, curves, train, validate
 from dualstep_training import export as exporter
 from dualstep_training.checkpoint import Checkpoint
 from dualstep_training.config import Config
-from dualstep_training.feed import Feed, repaired, spared
+from dualstep_training.feed import Echo, Feed, moved, repaired, spared
 from dualstep_training.train import Log, Options, Trainer
 
 
@@ -215,3 +216,58 @@ def test_end_to_end(tmp_path, capsys):
     studio, narrow = Config.load("studio").spec, Config.load("live").spec
     wide.write_text(json.dumps({"spec": dataclasses.asdict(dataclasses.replace(narrow, widths=studio.widths, squeeze=studio.squeeze))}))
     assert train.main([*live, str(wide)]) == 0, "another hop is no hindrance"
+
+
+def echo(times=3.0, batch=2, rows=8, seed=0) -> Echo:
+    return Echo(Feed(tiny.FakeDegrader(), batch, 0.4), times, batch, "cpu", seed, rows)
+
+
+def test_an_echo_uses_each_clip_so_many_times_and_moves_its_noise():
+    one = echo()
+    taken = [one.take() for _ in range(30)]
+    one.close()
+    # Clips are told apart by their clean signal, which stays as it is.
+    uses = collections.Counter(row.numpy().tobytes() for clips in taken for row in clips.clean)
+    assert 30 * 2 <= 3.0 * 2 * taken[-1].state["batches"], "more often than asked for"
+    assert max(uses.values()) > 1
+    noises = {(clips.noisy - clips.worn)[row].numpy().tobytes() for clips in taken for row in range(2)}
+    assert len(noises) > 1.3 * len(uses)
+    assert all(torch.isfinite(clips.noisy).all() for clips in taken)
+
+
+def test_an_echo_hands_on_what_goes_wrong():
+    broken = Feed(tiny.FakeDegrader(), 2, 0.4)
+    broken.take = lambda: (_ for _ in ()).throw(OSError("the cache is gone"))
+    with pytest.raises(OSError, match="the cache is gone"):
+        Echo(broken, 2.0, 2, "cpu").take()
+
+
+def test_moved_noise_is_the_same_noise_elsewhere():
+    noise = 0.1 * torch.randn(200, 4800, generator=torch.Generator().manual_seed(1))
+    noise[0] = 0.0
+    after = moved(noise, torch.Generator().manual_seed(2))
+    kept = [torch.equal(a, b) for a, b in zip(noise[1:], after[1:])]
+    assert 0.15 < sum(kept) / len(kept) < 0.35
+    assert torch.equal(after[0], noise[0]), "what is silent stays silent"
+    ratio_db = 20 * torch.log10(after[1:].std(1) / noise[1:].std(1))
+    assert ratio_db.max() < 5.1 and ratio_db.min() > -6.5 and ratio_db.std() > 1.5
+    # Turned back, one of them is the noise that it was but for level, sign and the fades.
+    row = 1 + kept.index(False)
+    best = max(abs(float(torch.corrcoef(torch.stack((after[row].roll(-k), noise[row])))[0, 1])) for k in range(4800))
+    assert best > 0.93
+    assert torch.equal(after, moved(noise, torch.Generator().manual_seed(2)))
+
+
+def test_a_run_with_an_echo_goes_on(tmp_path):
+    one = trainer(tmp_path / "run", steps=6)
+    one.feed = Echo(one.feed, 2.0, 2, "cpu", rows=8)
+    for _ in range(3):
+        one.train_step()
+    one.save()
+    again = trainer(tmp_path / "run", steps=6)
+    again.feed = Echo(again.feed, 2.0, 2, "cpu", rows=8)
+    again.resume()
+    assert again.step == 3 and np.isfinite(again.train_step()["total"])
+    assert again.feed.state["batches"] > 3, "the next clips, not the first ones again"
+    one.feed.close()
+    again.feed.close()
