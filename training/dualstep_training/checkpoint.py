@@ -107,7 +107,7 @@ def _unfold(net: Dualstep, tensors: dict[str, Tensor], spectrum: Tensor) -> None
         norm.running_mean.copy_(x.mean((0, 2, 3)))
         norm.running_var.copy_(x.var((0, 2, 3), unbiased=False))
         norm.weight.copy_(torch.sqrt(norm.running_var + norm.eps))
-        norm.bias.copy_(norm.folded_bias + norm.running_mean)
+        norm.bias.copy_(norm.folded_bias.to(norm.bias.device) + norm.running_mean)
 
     hooks = []
     for name, module in net.named_modules():
