@@ -31,6 +31,25 @@ impl<T: Copy> DelayLine<T> {
         self.frames[self.slot(position)] = frame;
     }
 
+    /// Writes `frames` from `position` on.
+    pub(super) fn write_all(&mut self, position: u64, frames: &[T]) {
+        let at = self.slot(position);
+        let (first, second) = frames.split_at(frames.len().min(self.frames.len() - at));
+        self.frames[at..][..first.len()].copy_from_slice(first);
+        self.frames[..second.len()].copy_from_slice(second);
+    }
+
+    /// The frames written `delay` positions before `position` and the ones after it.
+    pub(super) fn read_all(&self, position: u64, delay: u64, frames: &mut [T]) {
+        let unborn = usize::try_from(delay.saturating_sub(position)).unwrap_or(usize::MAX);
+        let (before, frames) = frames.split_at_mut(frames.len().min(unborn));
+        before.fill(self.before);
+        let at = self.slot(position.saturating_sub(delay));
+        let (first, second) = frames.split_at_mut(frames.len().min(self.frames.len() - at));
+        first.copy_from_slice(&self.frames[at..][..first.len()]);
+        second.copy_from_slice(&self.frames[..second.len()]);
+    }
+
     /// The frame written `delay` positions before `position`.
     pub(super) fn read(&self, position: u64, delay: u64) -> T {
         match position.checked_sub(delay) {
@@ -56,6 +75,13 @@ pub(super) fn clean(sample: f32) -> f32 {
     if sample.is_normal() || sample == 0.0 { sample } else { 0.0 }
 }
 
+/// Largest magnitude of clean samples; 0 for none.
+pub(super) fn peak(samples: &[f32]) -> f32 {
+    // The bits of magnitudes are in the order of the magnitudes, and processors compare many whole numbers at once.
+    let largest = samples.iter().map(|sample| sample.abs().to_bits()).max();
+    f32::from_bits(largest.unwrap_or(0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,6 +96,34 @@ mod tests {
             assert_eq!(line.read(position, 5), [expected], "position {position}");
             assert_eq!(line.read(position, 0), [position as f32]);
         }
+    }
+
+    #[test]
+    fn blocks_are_written_and_read_like_single_frames() {
+        let (mut whole, mut single) = (DelayLine::new(5, 0.0f32), DelayLine::new(5, 0.0f32));
+        whole.restart(9.0);
+        single.restart(9.0);
+        let mut position = 0;
+        for length in [1, 3, 0, 2, 4, 3, 3, 1, 4, 4] {
+            let frames: Vec<f32> = (0..length).map(|n| (position + n) as f32).collect();
+            whole.write_all(position, &frames);
+            for (n, frame) in frames.iter().enumerate() {
+                single.write(position + n as u64, *frame);
+            }
+            let mut read = vec![0.0; frames.len()];
+            whole.read_all(position, 4, &mut read);
+            let expected: Vec<f32> = (0..length).map(|n| single.read(position + n, 4)).collect();
+            assert_eq!(read, expected, "{length} from {position} on");
+            position += length;
+        }
+    }
+
+    #[test]
+    fn the_peak_is_the_largest_magnitude() {
+        assert_eq!(peak(&[]), 0.0);
+        assert_eq!(peak(&[0.0, -0.0, f32::MIN_POSITIVE]), f32::MIN_POSITIVE);
+        assert_eq!(peak(&[0.25, -3.0, 2.0]), 3.0);
+        assert_eq!(peak(&[-f32::MAX, 1.0]), f32::MAX);
     }
 
     #[test]

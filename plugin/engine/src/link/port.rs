@@ -1,7 +1,7 @@
 //! The audio thread's side of the link: collects hops, plays restored ones, and mixes them with the delayed input.
 
 use super::LinkConfig;
-use super::delay::{DelayLine, clean};
+use super::delay::{DelayLine, clean, peak};
 use super::hop::Hop;
 use super::scope::{Moment, ScopeWriter};
 use super::status::{Status, WorkerState};
@@ -76,11 +76,15 @@ impl Lane {
         }
     }
 
+    /// Whether the delayed input is heard as it is; `unrestored`: where nothing was done to it.
+    fn passes(&self, unrestored: bool) -> bool {
+        // A mix of a sample with itself is that sample.
+        self.bypass == 1.0 || (unrestored && self.gain == 1.0 && self.removed == 0.0)
+    }
+
     /// One output sample of the delayed input, the restored signal, and what the output section made of it. Exact where a value is at the end of its range.
     fn blend(&self, dry: f32, wet: f32, finished: f32) -> f32 {
-        // At rest nothing was restored, and a mix of a sample with itself is that sample.
-        let untouched = dry == wet && dry == finished && self.gain == 1.0 && self.removed == 0.0;
-        if self.bypass == 1.0 || untouched {
+        if self.passes(dry == wet && dry == finished) {
             return dry;
         }
         let mixed = self.gain * lerp(dry, finished, self.mix);
@@ -143,7 +147,8 @@ pub struct AudioPort {
     /// Whether the stream was at rest in the hop before the last one, and in the last one.
     resting: [bool; LINK_HOPS],
     wet: Wet,
-    dry: DelayLine<[f32; CHANNELS]>,
+    /// Of each channel.
+    dry: [DelayLine<f32>; CHANNELS],
     lanes: DelayLine<Lane>,
     /// The lane written last.
     lane: Lane,
@@ -184,7 +189,8 @@ impl AudioPort {
             rest_hops: config.rest_hops(),
             resting: [false; LINK_HOPS],
             wet: Wet::Dry { tail: None },
-            dry: DelayLine::new(latency + 2 * miss_fade, [0.0; CHANNELS]),
+            // Up to a hop is written before it is read.
+            dry: std::array::from_fn(|_| DelayLine::new(latency + 2 * miss_fade + config.hop, 0.0)),
             lanes: DelayLine::new(latency, lane),
             lane,
             steady: 0,
@@ -258,11 +264,11 @@ impl AudioPort {
             wire.restart(self.epoch);
             collecting.into_iter().chain(playing).for_each(|hop| wire.recycle(hop));
         }
-        self.dry.restart([0.0; CHANNELS]);
+        self.dry.iter_mut().for_each(|line| line.restart(0.0));
         self.output.reset();
     }
 
-    /// Processes one block in place, `[channel][sample]`, all channels of the same length.
+    /// Processes one block in place, `[channel][sample]`: the channels the port was made for, all of the same length.
     ///
     /// # Real-time
     /// No allocation, lock or log. Where a restored hop is missing, waits for it: [`Pace::Offline`] until it comes or the worker has died,
@@ -402,6 +408,7 @@ impl AudioPort {
         {
             hop.controls = settings.controls;
         }
+        self.collect(audio, first, count, offset, channels);
         // Settings seldom change: then they needn't travel, which would take hundreds of kilobytes through the caches again and again.
         let steady = self.is_steady(&settings.output).then_some(self.lane);
         let untouched = if let Some(lane) = &steady {
@@ -410,12 +417,16 @@ impl AudioPort {
         } else {
             0
         };
+        let unrestored = matches!(self.wet, Wet::Dry { tail: None });
+        if untouched == count && !self.scope.is_on() && steady.is_some_and(|lane| lane.passes(unrestored)) {
+            self.pass(audio, first, count, channels);
+            return;
+        }
         for i in 0..count {
             let position = self.position + i as u64;
             let offset = offset + i;
-            self.collect(audio, first + i, position, offset, channels);
             let lane = steady.unwrap_or_else(|| self.travel(position, &settings.output));
-            let dry = self.dry.read(position, self.latency);
+            let dry = self.dry_at(position, self.latency);
             let wet = self.wet_at(position, offset, dry);
             let finished = if i < untouched {
                 wet
@@ -464,20 +475,34 @@ impl AudioPort {
         self.steady == self.lanes.capacity() && *asked == self.lane.output && !ramps.iter().any(|ramp| ramp.moves())
     }
 
-    /// Takes one sample of the input: into the hop being filled, the delay of the dry signal and the meters.
-    fn collect(&mut self, audio: &[&mut [f32]], at: usize, position: u64, offset: usize, channels: usize) {
-        let mut input = [0.0; CHANNELS];
-        for channel in 0..channels {
-            input[channel] = clean(audio[channel][at]);
-            self.input_peak[channel] = self.input_peak[channel].max(input[channel].abs());
-        }
-        self.silent &= input.iter().all(|sample| sample.abs() < SILENCE);
-        if let Some(hop) = &mut self.collecting {
-            for (channel, sample) in hop.audio.chunks_exact_mut(self.config.hop).zip(input) {
-                channel[offset] = sample;
+    /// Takes `count` samples of the input: into the hop being filled, the delay of the dry signal and the meters.
+    fn collect(&mut self, audio: &mut [&mut [f32]], first: usize, count: usize, offset: usize, channels: usize) {
+        let hop_length = self.config.hop;
+        for (channel, audio) in audio[..channels].iter_mut().enumerate() {
+            let input = &mut audio[first..first + count];
+            input.iter_mut().for_each(|sample| *sample = clean(*sample));
+            let peak = peak(input);
+            self.input_peak[channel] = self.input_peak[channel].max(peak);
+            self.silent &= peak < SILENCE;
+            if let Some(hop) = &mut self.collecting {
+                hop.audio[channel * hop_length + offset..][..count].copy_from_slice(input);
             }
+            self.dry[channel].write_all(self.position, input);
         }
-        self.dry.write(position, input);
+    }
+
+    /// Gives `count` samples of the delayed input as they are.
+    fn pass(&mut self, audio: &mut [&mut [f32]], first: usize, count: usize, channels: usize) {
+        for (channel, audio) in audio[..channels].iter_mut().enumerate() {
+            let output = &mut audio[first..first + count];
+            self.dry[channel].read_all(self.position, self.latency, output);
+            self.output_peak[channel] = self.output_peak[channel].max(peak(output));
+        }
+    }
+
+    /// The input that came `delay` samples before `position`.
+    fn dry_at(&self, position: u64, delay: u64) -> [f32; CHANNELS] {
+        std::array::from_fn(|channel| self.dry[channel].read(position, delay))
     }
 
     /// The restored signal at `position`, `offset` samples after its hop's start, or what stands in for it.
@@ -497,7 +522,7 @@ impl AudioPort {
             Wet::Dry { tail: Some(hop) } if offset < self.miss_fade => {
                 let share = 1.0 - self.fade_share(offset);
                 // Mirrored at the hop's start: the sample as far before it as this one lies after it.
-                let mirrored = self.dry.read(position, self.latency + 2 * offset as u64 + 1);
+                let mirrored = self.dry_at(position, self.latency + 2 * offset as u64 + 1);
                 for channel in 0..self.config.channels {
                     let restored = hop.audio[channel * hop_length + hop_length - 1 - offset];
                     if restored.is_finite() {

@@ -109,6 +109,11 @@ impl ScopeWriter {
         }
     }
 
+    /// Whether anybody looks in this block.
+    pub(super) fn is_on(&self) -> bool {
+        self.on
+    }
+
     /// Notes one moment, if anybody looks.
     pub(super) fn write(&mut self, scope: &Scope, moment: Moment) {
         if self.on {

@@ -445,6 +445,50 @@ fn steady_settings_take_a_shorter_way_to_the_same_bits() {
 }
 
 #[test]
+fn what_passes_takes_a_shorter_way_to_the_same_bits() {
+    let (mut left, mut right) = (noise(30_000), noise(30_000));
+    right.reverse();
+    // Silence for longer than anything remembers, then what may not pass.
+    left[8_000..20_000].fill(0.0);
+    right[9_000..20_000].fill(-0.0);
+    left[21_000] = f32::NAN;
+    right[21_001] = f32::MIN_POSITIVE / 4.0;
+    left[22_000..23_000].fill(0.0);
+    let settings = |at: usize| Settings {
+        bypass: (4_000..6_000).contains(&at) || at >= 20_500,
+        ..Settings::default()
+    };
+    let heard = |block: usize, watched: bool| {
+        let mut rig = rig(2, block);
+        // Without a worker nothing is ever restored.
+        rig.hooks.panic_at.store(1, SeqCst);
+        let mut output = [left.clone(), right.clone()];
+        let [left, right] = &mut output;
+        let mut peaks = Vec::new();
+        for (n, (left, right)) in left.chunks_mut(block).zip(right.chunks_mut(block)).enumerate() {
+            if watched {
+                // Whoever looks is shown every sample, which is the long way.
+                rig.status.look(|_| {});
+            }
+            rig.port.process(&mut [left, right], &settings(n * block), Pace::Offline);
+            peaks.push((rig.status.input_peak(), rig.status.output_peak()));
+        }
+        (
+            output.map(|channel| channel.iter().map(|sample| sample.to_bits()).collect::<Vec<_>>()),
+            peaks,
+        )
+    };
+    for block in [1, 100, 500, 1000] {
+        assert!(heard(block, true) == heard(block, false), "blocks of {block}");
+    }
+    // And the way is the right one: the delayed input, without what may not pass.
+    let ([first, _], _) = heard(500, false);
+    let at = 21_000 + LATENCY;
+    assert_eq!(first[at], 0, "not a number");
+    assert_eq!(first[at + 1], left[21_001].to_bits());
+}
+
+#[test]
 fn bypass_and_mix_zero_are_the_delayed_input_bit_for_bit() {
     let input = noise(20_000);
     let bypass = |_| Settings {
