@@ -58,7 +58,7 @@ impl<T: Copy> DelayLine<T> {
         }
     }
 
-    /// Frames it holds: after as many writes of the same frame it holds nothing else.
+    /// Frames it holds: after as many writes of the same frame it holds nothing else, and needs no more of them.
     pub(super) fn capacity(&self) -> usize {
         self.frames.len()
     }
@@ -73,6 +73,11 @@ impl<T: Copy> DelayLine<T> {
 /// Keeps what may be in an audio stream: numbers that are not a number, infinite or subnormal become 0, all others stay as they are.
 pub(super) fn clean(sample: f32) -> f32 {
     if sample.is_normal() || sample == 0.0 { sample } else { 0.0 }
+}
+
+/// Whether all samples are 0 to the bit: -0 is not.
+pub(super) fn is_blank(samples: &[f32]) -> bool {
+    samples.iter().fold(0, |bits, sample| bits | sample.to_bits()) == 0
 }
 
 /// Largest magnitude of clean samples; 0 for none.
@@ -115,6 +120,14 @@ mod tests {
             let expected: Vec<f32> = (0..length).map(|n| single.read(position + n, 4)).collect();
             assert_eq!(read, expected, "{length} from {position} on");
             position += length;
+        }
+    }
+
+    #[test]
+    fn blank_is_zero_to_the_bit() {
+        assert!(is_blank(&[]) && is_blank(&[0.0; 3]));
+        for bit in [-0.0, f32::MIN_POSITIVE / 4.0, f32::NAN, 1.0] {
+            assert!(!is_blank(&[0.0, bit, 0.0]), "{bit}");
         }
     }
 

@@ -22,6 +22,8 @@ pub(super) struct Hop {
     pub(super) controls: Controls,
     /// `[channel][sample]`, `channels * hop` samples.
     pub(super) audio: Box<[f32]>,
+    /// Whether all samples on the way to the worker are 0, whatever `audio` holds: the audio thread leaves it to the worker to write them.
+    pub(super) blank: bool,
     /// Set by the worker.
     pub(super) outcome: Outcome,
 }
@@ -34,6 +36,7 @@ impl Hop {
             epoch: 0,
             controls: Controls::default(),
             audio: vec![0.0; channels * hop].into_boxed_slice(),
+            blank: false,
             outcome: Outcome::Unusable,
         }
     }

@@ -1,7 +1,7 @@
 //! The audio thread's side of the link: collects hops, plays restored ones, and mixes them with the delayed input.
 
 use super::LinkConfig;
-use super::delay::{DelayLine, clean, peak};
+use super::delay::{DelayLine, clean, is_blank, peak};
 use super::hop::Hop;
 use super::scope::{Moment, ScopeWriter};
 use super::status::{Status, WorkerState};
@@ -149,6 +149,8 @@ pub struct AudioPort {
     wet: Wet,
     /// Of each channel.
     dry: [DelayLine<f32>; CHANNELS],
+    /// Samples in a row that were 0 to the bit in all channels, up to as many as `dry` holds: then it holds nothing else, and needs no more of them.
+    blank: usize,
     lanes: DelayLine<Lane>,
     /// The lane written last.
     lane: Lane,
@@ -163,6 +165,8 @@ pub struct AudioPort {
     miss_fade: usize,
     input_peak: [f32; CHANNELS],
     output_peak: [f32; CHANNELS],
+    /// Samples of the last block, and the factor by which peaks fall in as many.
+    fall: (usize, f32),
     /// For the editor.
     scope: ScopeWriter,
 }
@@ -191,6 +195,7 @@ impl AudioPort {
             wet: Wet::Dry { tail: None },
             // Up to a hop is written before it is read.
             dry: std::array::from_fn(|_| DelayLine::new(latency + 2 * miss_fade + config.hop, 0.0)),
+            blank: 0,
             lanes: DelayLine::new(latency, lane),
             lane,
             steady: 0,
@@ -202,6 +207,7 @@ impl AudioPort {
             miss_fade,
             input_peak: [0.0; CHANNELS],
             output_peak: [0.0; CHANNELS],
+            fall: (0, 1.0),
             scope,
         };
         port.reset();
@@ -283,12 +289,7 @@ impl AudioPort {
             wire.begin_block(Duration::from_secs_f64(length as f64 / self.config.sample_rate_hz));
         }
         self.aim(settings);
-        let fall = (-(length as f64) / (PEAK_FALL_S * self.config.sample_rate_hz)).exp();
-        #[expect(clippy::cast_possible_truncation, reason = "a meter")]
-        let fall = fall as f32;
-        for peak in self.input_peak.iter_mut().chain(&mut self.output_peak) {
-            *peak = if *peak > 1e-6 { *peak * fall } else { 0.0 };
-        }
+        self.lower_peaks(length);
         self.scope.begin_block(&self.status.scope, length);
         let mut done = 0;
         while done < length {
@@ -309,6 +310,19 @@ impl AudioPort {
         self.status.set_output_section(&self.output);
         if let Some(wire) = &mut self.wire {
             wire.end_block();
+        }
+    }
+
+    /// Lets the peaks fall as they do in `length` samples.
+    fn lower_peaks(&mut self, length: usize) {
+        if self.fall.0 != length {
+            let fall = (-(length as f64) / (PEAK_FALL_S * self.config.sample_rate_hz)).exp();
+            #[expect(clippy::cast_possible_truncation, reason = "a meter")]
+            let fall = fall as f32;
+            self.fall = (length, fall);
+        }
+        for peak in self.input_peak.iter_mut().chain(&mut self.output_peak) {
+            *peak = if *peak > 1e-6 { *peak * self.fall.1 } else { 0.0 };
         }
     }
 
@@ -380,6 +394,7 @@ impl AudioPort {
         if let Some(hop) = &mut self.collecting {
             hop.index = index;
             hop.epoch = self.epoch;
+            hop.blank = true;
         }
     }
 
@@ -478,21 +493,46 @@ impl AudioPort {
     /// Takes `count` samples of the input: into the hop being filled, the delay of the dry signal and the meters.
     fn collect(&mut self, audio: &mut [&mut [f32]], first: usize, count: usize, offset: usize, channels: usize) {
         let hop_length = self.config.hop;
+        let blank = audio[..channels].iter().all(|channel| is_blank(&channel[first..first + count]));
+        let remembered = blank && self.remembers_nothing();
+        self.blank = if blank {
+            (self.blank + count).min(self.dry[0].capacity())
+        } else {
+            0
+        };
+        if let Some(hop) = self.collecting.as_mut().filter(|hop| hop.blank && !blank) {
+            hop.blank = false;
+            hop.audio
+                .chunks_exact_mut(hop_length)
+                .for_each(|channel| channel[..offset].fill(0.0));
+        }
+        let mut hop = self.collecting.as_mut().filter(|hop| !hop.blank);
         for (channel, audio) in audio[..channels].iter_mut().enumerate() {
             let input = &mut audio[first..first + count];
             input.iter_mut().for_each(|sample| *sample = clean(*sample));
             let peak = peak(input);
             self.input_peak[channel] = self.input_peak[channel].max(peak);
             self.silent &= peak < SILENCE;
-            if let Some(hop) = &mut self.collecting {
+            if let Some(hop) = &mut hop {
                 hop.audio[channel * hop_length + offset..][..count].copy_from_slice(input);
             }
-            self.dry[channel].write_all(self.position, input);
+            if !remembered {
+                self.dry[channel].write_all(self.position, input);
+            }
         }
+    }
+
+    /// Whether the delay of the dry signal holds nothing but 0, also where the next sample goes.
+    fn remembers_nothing(&self) -> bool {
+        self.blank == self.dry[0].capacity()
     }
 
     /// Gives `count` samples of the delayed input as they are.
     fn pass(&mut self, audio: &mut [&mut [f32]], first: usize, count: usize, channels: usize) {
+        if self.remembers_nothing() {
+            // What came so long ago is 0, as what came just now and stands there.
+            return;
+        }
         for (channel, audio) in audio[..channels].iter_mut().enumerate() {
             let output = &mut audio[first..first + count];
             self.dry[channel].read_all(self.position, self.latency, output);

@@ -448,12 +448,14 @@ fn steady_settings_take_a_shorter_way_to_the_same_bits() {
 fn what_passes_takes_a_shorter_way_to_the_same_bits() {
     let (mut left, mut right) = (noise(30_000), noise(30_000));
     right.reverse();
-    // Silence for longer than anything remembers, then what may not pass.
-    left[8_000..20_000].fill(0.0);
-    right[9_000..20_000].fill(-0.0);
-    left[21_000] = f32::NAN;
-    right[21_001] = f32::MIN_POSITIVE / 4.0;
-    left[22_000..23_000].fill(0.0);
+    // Silence for longer than anything remembers, silence of one channel, -0, which isn't 0, and what may not pass.
+    left[8_010..20_030].fill(0.0);
+    right[8_510..20_020].fill(0.0);
+    left[22_000..27_000].fill(0.0);
+    right[23_000..26_000].fill(-0.0);
+    let expected = [&left, &right].map(|channel| delayed(channel, 1.0).iter().map(|sample| sample.to_bits()).collect::<Vec<_>>());
+    left[12_000] = f32::NAN;
+    right[12_001] = f32::MIN_POSITIVE / 4.0;
     let settings = |at: usize| Settings {
         bypass: (4_000..6_000).contains(&at) || at >= 20_500,
         ..Settings::default()
@@ -479,13 +481,54 @@ fn what_passes_takes_a_shorter_way_to_the_same_bits() {
         )
     };
     for block in [1, 100, 500, 1000] {
-        assert!(heard(block, true) == heard(block, false), "blocks of {block}");
+        let ((long, long_peaks), (short, short_peaks)) = (heard(block, true), heard(block, false));
+        assert!(long == expected, "blocks of {block}, watched");
+        assert!(short == expected, "blocks of {block}");
+        assert!(short_peaks == long_peaks, "peaks with blocks of {block}");
     }
-    // And the way is the right one: the delayed input, without what may not pass.
-    let ([first, _], _) = heard(500, false);
-    let at = 21_000 + LATENCY;
-    assert_eq!(first[at], 0, "not a number");
-    assert_eq!(first[at + 1], left[21_001].to_bits());
+}
+
+#[test]
+fn silence_arrives_at_the_worker_sample_by_sample() {
+    /// Echoes what it is given, and keeps it.
+    struct Echo(Arc<Mutex<Vec<f32>>>);
+    impl Processor for Echo {
+        fn process(&mut self, audio: &mut [f32], _controls: &Controls) -> HopReport {
+            self.0.lock().expect("no panic").extend_from_slice(audio);
+            // What a processor leaves behind is none of the next hop's.
+            audio.fill(0.75);
+            HopReport::default()
+        }
+
+        fn skip(&mut self, audio: &mut [f32], controls: &Controls) -> HopReport {
+            self.process(audio, controls)
+        }
+
+        fn reset(&mut self) {}
+    }
+    let mut input = noise(HOP * 40);
+    // Whole hops of silence, hops that begin or end with it, and -0, which isn't 0.
+    for silence in [HOP * 4..HOP * 14, HOP * 16 + 100..HOP * 18, HOP * 20..HOP * 21 + 200] {
+        input[silence].fill(0.0);
+    }
+    input[HOP * 30..HOP * 32].fill(-0.0);
+    for block in [1, 64, HOP, 1000] {
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let config = *rig(1, block).port.config();
+        let status = Arc::new(Status::default());
+        let (mut port, worker) = connect(config, Echo(Arc::clone(&heard)), &status).expect("a thread can be started");
+        for block in input.clone().chunks_mut(block) {
+            port.process(&mut [block], &Settings::default(), Pace::Offline);
+        }
+        let start = Instant::now();
+        while heard.lock().expect("no panic").len() < input.len() && start.elapsed() < Duration::from_secs(10) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        drop(worker);
+        let heard = heard.lock().expect("no panic");
+        let differs = (0..input.len()).find(|&n| heard.get(n).map(|sample| sample.to_bits()) != Some(input[n].to_bits()));
+        assert_eq!(differs, None, "blocks of {block}");
+    }
 }
 
 #[test]

@@ -152,6 +152,9 @@ impl<P: Processor> Task<P> {
             self.settling = if hop.index == 0 { 0 } else { self.settle_hops };
         }
         self.place = Some((hop.epoch, hop.index + 1));
+        if hop.blank {
+            hop.audio.fill(0.0);
+        }
         let late = hop.index < self.shared.due.load(Ordering::Acquire);
         let start = Instant::now();
         let report = if late {
