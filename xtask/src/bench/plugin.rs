@@ -36,10 +36,13 @@ const USUAL: Setup = Setup {
     set: None,
 };
 
-/// Percent of a core, of all threads and of the audio thread alone.
+/// Percent of a core.
 struct Load {
+    /// Of all threads.
     all: Option<f64>,
     audio_thread: Option<f64>,
+    /// Of the audio thread, within `process`: in real time alone, where there is time to look at the clock before and after it.
+    process: Option<f64>,
 }
 
 /// What the peers are held against.
@@ -66,49 +69,72 @@ fn start(plugin: &Bundle, id: &str, setup: Setup) -> Result<Session> {
 /// As in a DAW that plays: each block when it is due.
 const REAL_TIME: Setup = Setup { offline: false, ..USUAL };
 
-/// Sends `seconds` of `sound` through all sessions, a block each in turn; at real-time pace unless the host renders offline.
-fn play(sessions: &mut [Session], setup: Setup, sound: &Planar, seconds: f64) -> Result<()> {
+/// What a host does with each block: from the inputs to the outputs.
+type Process<'a> = &'a mut dyn FnMut(&mut [&mut [f32]], &mut [&mut [f32]]) -> Result<()>;
+
+/// Gives `seconds` of `sound` to `process`, block by block; at real-time pace unless the host renders offline. In real time, returns the seconds that
+/// the calling thread has run within `process`.
+fn play(setup: Setup, sound: &Planar, seconds: f64, process: Process) -> Result<Option<f64>> {
     let (mut input, mut output) = (sound.clone(), silence(2, setup.block));
     let blocks = (seconds * f64::from(setup.rate_hz) / setup.block as f64).ceil();
     let whole = input[0].len() / setup.block;
     let period = Duration::from_secs_f64(setup.block as f64 / f64::from(setup.rate_hz));
     let mut due = Instant::now();
+    let mut within = (!setup.offline).then_some(0.0);
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of blocks")]
     for block in 0..blocks as usize {
         let from = (block % whole) * setup.block;
-        for session in &mut *sessions {
-            let mut inputs: Vec<&mut [f32]> = input.iter_mut().map(|c| &mut c[from..from + setup.block]).collect();
-            let mut outputs: Vec<&mut [f32]> = output.iter_mut().map(Vec::as_mut_slice).collect();
-            session.process(&mut inputs, &mut outputs, &[])?;
+        let mut inputs: Vec<&mut [f32]> = input.iter_mut().map(|c| &mut c[from..from + setup.block]).collect();
+        let mut outputs: Vec<&mut [f32]> = output.iter_mut().map(Vec::as_mut_slice).collect();
+        if setup.offline {
+            process(&mut inputs, &mut outputs)?;
+            continue;
         }
-        if !setup.offline {
-            due += period;
-            std::thread::sleep(due.saturating_duration_since(Instant::now()));
-        }
+        let before = system::thread_seconds();
+        process(&mut inputs, &mut outputs)?;
+        let after = system::thread_seconds();
+        within = within
+            .zip(before.zip(after))
+            .map(|(within, (before, after))| within + after - before);
+        due += period;
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
     }
-    Ok(())
+    Ok(within)
 }
 
-/// Processor time for each second of audio in each of `sessions`, in percent; without any, the host's own.
-fn load(sessions: &mut [Session], setup: Setup, sound: &Planar, seconds: f64) -> Result<Load> {
+/// Processor time of `process` for each second of audio and each of `count` instances, in percent.
+fn load(count: u8, setup: Setup, sound: &Planar, seconds: f64, process: Process) -> Result<Load> {
     // Beyond the half second after which silence and bypass send the networks to rest.
-    play(sessions, setup, sound, 1.0)?;
+    play(setup, sound, 1.0, process)?;
     let before = cpu_seconds();
-    play(sessions, setup, sound, seconds)?;
+    let within = play(setup, sound, seconds, process)?;
     let after = cpu_seconds();
-    let percent = |pick: fn(&system::Cpu) -> f64| {
+    let percent = |spent: f64| spent / seconds / f64::from(count) * 100.0;
+    let spent = |pick: fn(&system::Cpu) -> f64| {
         let (before, after) = (before.as_ref()?, after.as_ref()?);
-        Some((pick(after) - pick(before)) / seconds / sessions.len().max(1) as f64 * 100.0)
+        Some(percent(pick(after) - pick(before)))
     };
     Ok(Load {
-        all: percent(|cpu| cpu.all),
-        audio_thread: percent(|cpu| cpu.this_thread),
+        all: spent(|cpu| cpu.all),
+        audio_thread: spent(|cpu| cpu.this_thread),
+        process: within.map(percent),
+    })
+}
+
+/// Load of each of `sessions`, processed in turn.
+fn load_of_each(sessions: &mut [Session], setup: Setup, sound: &Planar, seconds: f64) -> Result<Load> {
+    let count = u8::try_from(sessions.len())?;
+    load(count, setup, sound, seconds, &mut |inputs, outputs| {
+        for session in &mut *sessions {
+            session.process(inputs, outputs, &[])?;
+        }
+        Ok(())
     })
 }
 
 /// One instance's load.
 fn load_of(plugin: &Bundle, id: &str, setup: Setup, sound: &Planar, seconds: f64) -> Result<Load> {
-    load(&mut [start(plugin, id, setup)?], setup, sound, seconds)
+    load_of_each(&mut [start(plugin, id, setup)?], setup, sound, seconds)
 }
 
 /// Ten seconds of noise with a tone and a click now and then, different in the two channels.
@@ -174,7 +200,7 @@ pub(super) fn instances(plugin: &Bundle, seconds: f64) -> Result<Table> {
             while sessions.len() < usize::from(count) {
                 sessions.push(start(plugin, id, USUAL)?);
             }
-            let load = load(&mut sessions, USUAL, &sound, seconds / f64::from(count))?;
+            let load = load_of_each(&mut sessions, USUAL, &sound, seconds / f64::from(count))?;
             let now_mib = resident_mib();
             let first = *first_mib.get_or_insert(now_mib);
             let each = match (first, now_mib) {
@@ -251,38 +277,68 @@ pub(super) fn idle(plugin: &Bundle, seconds: f64) -> Result<Table> {
         }
     }
     let bypass = Some(("bypass", 1.0));
-    let host = load(&mut [], REAL_TIME, &sound, seconds)?.all;
     let mut rows = Vec::new();
-    for (what, count, set, sound) in [
-        ("playing", 1, None, &sound),
-        ("fading away twice a second", 1, None, &fading),
-        ("silent", 1, None, &quiet),
-        ("silent, each of eight", 8, None, &quiet),
-        ("bypassed", 1, bypass, &sound),
-        ("bypassed, each of eight", 8, bypass, &sound),
-    ] {
-        let mut row: Vec<Cell> = vec![what.into()];
-        for (_, id, _) in PLUGINS {
-            for setup in [Setup { set, ..USUAL }, Setup { set, ..REAL_TIME }] {
-                let mut sessions = (0..count).map(|_| start(plugin, id, setup)).collect::<Result<Vec<_>>>()?;
-                let each = load(&mut sessions, setup, sound, seconds)?.all;
-                let share = if setup.offline {
-                    Some(0.0)
-                } else {
-                    host.map(|host| host / f64::from(count))
-                };
-                row.push(each.zip(share).map(|(each, host)| each - host).into());
+    for (what, copies) in [("does nothing", false), ("copies", true)] {
+        let load = load(1, REAL_TIME, &sound, seconds, &mut |inputs, outputs| {
+            if copies {
+                outputs
+                    .iter_mut()
+                    .zip(inputs)
+                    .for_each(|(output, input)| output.copy_from_slice(input));
+                std::hint::black_box(outputs);
             }
-        }
+            Ok(())
+        })?;
+        let mut row: Vec<Cell> = vec!["none".into(), what.into(), Cell::Missing];
+        row.extend(shares(&load).map(Cell::from));
         rows.push(row);
+    }
+    for (label, id, _) in PLUGINS {
+        for (what, count, set, sound) in [
+            ("playing", 1, None, &sound),
+            ("fading away twice a second", 1, None, &fading),
+            ("silent", 1, None, &quiet),
+            ("silent, each of eight", 8, None, &quiet),
+            ("bypassed", 1, bypass, &sound),
+            ("bypassed, each of eight", 8, bypass, &sound),
+        ] {
+            let each = |setup: Setup| {
+                let setup = Setup { set, ..setup };
+                let mut sessions = (0..count).map(|_| start(plugin, id, setup)).collect::<Result<Vec<_>>>()?;
+                load_of_each(&mut sessions, setup, sound, seconds)
+            };
+            let mut row: Vec<Cell> = vec![label.into(), what.into(), each(USUAL)?.all.into()];
+            row.extend(shares(&each(REAL_TIME)?).map(Cell::from));
+            rows.push(row);
+        }
     }
     Ok(Table {
         name: "idle",
-        caption: "At rest: % of a core. In real time each thread sleeps between blocks and finds its caches cold; the host's own loop is taken off."
+        caption: "At rest: % of a core, for each instance. In real time the host's thread sleeps between blocks, and all threads find their caches cold. \
+                  The host's own is what its thread runs outside process(): going to sleep and waking up. The plugin's is the rest: what the host's \
+                  thread runs in process(), two looks at the clock included, and what the plugin's own thread runs. The first rows are hosts that do \
+                  nothing, or copy the block, where the others call the plugin."
             .to_owned(),
-        head: &["state", "Dualstep", "in real time", "Dualstep Live", "in real time"],
+        head: &[
+            "plugin",
+            "state",
+            "offline",
+            "in real time, all",
+            "the host's own",
+            "the plugin's",
+            "in process()",
+            "in its own thread",
+        ],
         rows,
     })
+}
+
+/// A load in real time and what it consists of: the host's own and the plugin's, which is what `process` and the plugin's own threads take.
+fn shares(load: &Load) -> [Option<f64>; 5] {
+    let difference = |from: Option<f64>, take: Option<f64>| from.zip(take).map(|(from, take)| from - take);
+    let own_threads = difference(load.all, load.audio_thread);
+    let host = difference(load.audio_thread, load.process);
+    [load.all, host, difference(load.all, host), load.process, own_threads]
 }
 
 /// Upper edges of the histograms' bins, in µs.

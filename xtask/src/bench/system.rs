@@ -31,6 +31,19 @@ fn on_cpu(task: &Path) -> Option<f64> {
     Some(nanoseconds / 1e9)
 }
 
+/// Seconds that the calling thread has run, to the moment. Costs a system call.
+#[cfg(target_os = "linux")]
+pub(super) fn thread_seconds() -> Option<f64> {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Some(time.tv_sec as f64 + time.tv_nsec as f64 / 1e9)
+}
+
+/// Not measured.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn thread_seconds() -> Option<f64> {
+    None
+}
+
 /// Resident memory of this process in MiB.
 pub(super) fn resident_mib() -> Option<f64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
@@ -90,10 +103,11 @@ mod tests {
 
     #[test]
     fn processor_time_and_memory_are_found() {
-        let before = cpu_seconds();
+        let (before, begin) = (cpu_seconds(), thread_seconds());
         let sum: u64 = (0..3_000_000u64).fold(1, |a, b| a.wrapping_mul(31).wrapping_add(b));
-        let after = cpu_seconds();
+        let (after, end) = (cpu_seconds(), thread_seconds());
         assert_ne!(sum, 0);
+        assert!(matches!((begin, end), (Some(begin), Some(end)) if end > begin));
         assert!(matches!((before, after), (Some(b), Some(a)) if a.all >= b.all && a.this_thread >= b.this_thread));
         assert!(resident_mib().is_some_and(|mib| mib > 1.0));
     }
