@@ -51,6 +51,12 @@ def decompress(z: Tensor) -> Tensor:
     return z * ((z[..., 0].square() + z[..., 1].square()) ** (7.0 / 6.0)).unsqueeze(-1)
 
 
+def uncompiled(function):
+    """Keeps `function` as it is where torch would compile it: a recursion over frames would become one kernel that takes minutes to compile."""
+    return torch.compiler.disable(function) if hasattr(torch, "compiler") else function
+
+
+@uncompiled
 def running_level(spectrum: Tensor, spec: Spec) -> Tensor:
     """Level that the networks are normalised by: `[batch, frame, bins, 2]` -> `[batch, frame]`, no gradient.
 
