@@ -31,6 +31,8 @@ pub struct Interpolator {
     unknown: Vec<usize>,
     /// What stood there.
     original: Vec<f64>,
+    /// How far each is trusted: the excitation's variance over that of the damage.
+    trust: Vec<f64>,
     /// Right-hand side, then solution.
     solution: Vec<f64>,
     /// Prediction error with the unknown samples at 0.
@@ -45,6 +47,9 @@ pub struct Interpolator {
 /// What to put in place of sample `n`, whose mean and variance (in units of the excitation's) are known: `(n, mean, variance)`.
 pub type Choice<'a> = &'a dyn Fn(usize, f64, f64) -> f64;
 
+/// How far what stands at sample `n` is trusted: the excitation's variance over that of the damage, 0 for not at all.
+pub type Trust<'a> = &'a dyn Fn(usize) -> f64;
+
 impl Interpolator {
     /// Room for systems of `capacity` samples spread over at most `span` samples, with models of order `order`; with models of lower order, for as many more as
     /// fit into the same memory.
@@ -56,6 +61,7 @@ impl Interpolator {
             capacity,
             unknown: Vec::with_capacity(span.max(capacity)),
             original: Vec::with_capacity(span.max(capacity)),
+            trust: Vec::with_capacity(span.max(capacity)),
             solution: Vec::with_capacity(span.max(capacity)),
             error: vec![0.0; span + order],
             factor: vec![0.0; capacity * (order + 1)],
@@ -71,7 +77,16 @@ impl Interpolator {
     /// # Real-time
     /// No allocation; about `order^2 / 2 + 4 order` multiplications per sample.
     pub fn fill(&mut self, signal: &mut [f64], model: &ArModel, ranges: &[Range<usize>]) {
-        self.fill_in_groups(signal, model, ranges, None);
+        self.fill_in_groups(signal, model, ranges, &|_| 0.0, None);
+    }
+
+    /// The same for samples that something of known variance was added to: the better what stands there is trusted, the more of it stays (Godsill & Rayner,
+    /// section 5.3: the damage is Gaussian, so its precision is added to the matrix's diagonal).
+    ///
+    /// # Real-time
+    /// As [`Self::fill`].
+    pub fn fill_trusting(&mut self, signal: &mut [f64], model: &ArModel, ranges: &[Range<usize>], trust: Trust<'_>) {
+        self.fill_in_groups(signal, model, ranges, trust, None);
     }
 
     /// The same, but what takes a sample's place is what `choice` makes of its mean and variance.
@@ -79,10 +94,17 @@ impl Interpolator {
     /// # Real-time
     /// No allocation; about `3 / 2 order^2 + 4 order` multiplications per sample.
     pub fn fill_by(&mut self, signal: &mut [f64], model: &ArModel, ranges: &[Range<usize>], choice: Choice<'_>) {
-        self.fill_in_groups(signal, model, ranges, Some(choice));
+        self.fill_in_groups(signal, model, ranges, &|_| 0.0, Some(choice));
     }
 
-    fn fill_in_groups(&mut self, signal: &mut [f64], model: &ArModel, ranges: &[Range<usize>], choice: Option<Choice<'_>>) {
+    fn fill_in_groups(
+        &mut self,
+        signal: &mut [f64],
+        model: &ArModel,
+        ranges: &[Range<usize>],
+        trust: Trust<'_>,
+        choice: Option<Choice<'_>>,
+    ) {
         self.order = model.order();
         if self.order > self.column.len() {
             return;
@@ -101,13 +123,20 @@ impl Interpolator {
                 }
                 end += 1;
             }
-            self.fill_together(signal, model, &ranges[first..end], choice);
+            self.fill_together(signal, model, &ranges[first..end], trust, choice);
             first = end;
         }
     }
 
     /// Solves for all samples of `ranges` at once.
-    fn fill_together(&mut self, signal: &mut [f64], model: &ArModel, ranges: &[Range<usize>], choice: Option<Choice<'_>>) {
+    fn fill_together(
+        &mut self,
+        signal: &mut [f64],
+        model: &ArModel,
+        ranges: &[Range<usize>],
+        trust: Trust<'_>,
+        choice: Option<Choice<'_>>,
+    ) {
         let samples: usize = ranges.iter().map(Range::len).sum();
         let (start, end) = (ranges[0].start, ranges[ranges.len() - 1].end);
         if samples == 0 || samples > self.capacity || end > signal.len() || end - start + self.order > self.error.len() {
@@ -115,9 +144,11 @@ impl Interpolator {
         }
         self.unknown.clear();
         self.original.clear();
+        self.trust.clear();
         for n in ranges.iter().cloned().flatten() {
             self.unknown.push(n);
             self.original.push(signal[n]);
+            self.trust.push(trust(n));
             signal[n] = 0.0;
         }
         let around = start.saturating_sub(self.order)..(end + self.order).min(signal.len());
@@ -135,7 +166,7 @@ impl Interpolator {
         }
     }
 
-    /// `-A_u' A_k x_k`: how the known samples pull on the unknown ones. The latter must be 0 in `signal`.
+    /// `-A_u' A_k x_k`: how the known samples pull on the unknown ones, and these on themselves as far as they are trusted. They must be 0 in `signal`.
     #[inline(always)]
     fn right_side(&mut self, signal: &[f64], model: &ArModel) {
         let a = model.coefficients();
@@ -146,14 +177,16 @@ impl Interpolator {
             self.error[n - start] = (0..=reach).map(|l| a[l] * signal[n - l]).sum();
         }
         self.solution.clear();
-        for n in &self.unknown {
+        for ((n, original), trust) in self.unknown.iter().zip(&self.original).zip(&self.trust) {
             let reach = self.order.min(last - 1 - n);
             let from = n - start;
-            self.solution.push(-dot(&a[..=reach], &self.error[from..=from + reach]));
+            // What isn't trusted at all may be no number.
+            let known = if *trust > 0.0 { trust * original } else { 0.0 };
+            self.solution.push(known - dot(&a[..=reach], &self.error[from..=from + reach]));
         }
     }
 
-    /// Cholesky factor of the normal matrix `A_u' A_u`, row by row within the band.
+    /// Cholesky factor of the normal matrix `A_u' A_u` with the trust on its diagonal, row by row within the band.
     #[inline(always)]
     fn factorise(&mut self, samples: usize, model: &ArModel) {
         let (order, row) = (self.order, self.order + 1);
@@ -181,7 +214,7 @@ impl Interpolator {
                     let sum = entry - dot(&current[from_i..column], &other[order - shared..order]);
                     current[column] = sum / other[order];
                 } else {
-                    let pivot = entry - dot(&current[from_i..column], &current[from_i..column]);
+                    let pivot = entry + self.trust[i] - dot(&current[from_i..column], &current[from_i..column]);
                     current[order] = pivot.max(model.correlation()[0] * LEAST_PIVOT).sqrt();
                 }
             }
@@ -312,6 +345,40 @@ mod tests {
         assert!((0..x.len()).all(|n| marked(n) || x[n] == repaired[n]));
     }
 
+    /// The error of a known process under damage of known variance against the least possible, `trace((B + D^-1)^-1)`; and what isn't damaged at all stays.
+    #[test]
+    fn damage_of_known_variance_is_told_from_the_signal() {
+        let known = [1.0, -2.1, 1.9, -0.75];
+        let (order, gap, gaps) = (3, 12, 2000);
+        let mut model = ArModel::new(order);
+        model.set(&known);
+        let mut seed = 4;
+        let mut x = vec![0.0f64; 100 * (gaps + 1)];
+        for n in order..x.len() {
+            let past: f64 = (1..=order).map(|l| known[l] * x[n - l]).sum();
+            x[n] = noise(&mut seed) - past;
+        }
+        let ranges: Vec<_> = (0..gaps).map(|g| 100 * g + 60..100 * g + 60 + gap).collect();
+        // Large where a click begins, small where it ends.
+        let variance = |n: usize| 100.0 * (-0.8 * (n % 100 - 60) as f64).exp();
+        let mut damaged = x.clone();
+        for n in ranges.iter().cloned().flatten() {
+            damaged[n] += noise(&mut seed) * variance(n).sqrt();
+        }
+        let error = |y: &[f64]| x.iter().zip(y).map(|(x, y)| (x - y).powi(2)).sum::<f64>() / gaps as f64;
+        let mut trusting = damaged.clone();
+        Interpolator::new(order, gap, gap).fill_trusting(&mut trusting, &model, &ranges, &|n| 1.0 / variance(n));
+        let trust: Vec<f64> = (60..60 + gap).map(|n| 1.0 / variance(n)).collect();
+        let least: f64 = diagonal_of_inverse(&model, &(0..gap).collect::<Vec<_>>(), &trust).iter().sum();
+        assert!((error(&trusting) / least - 1.0).abs() < 0.15, "{} of {least}", error(&trusting));
+        let mut plain = damaged.clone();
+        Interpolator::new(order, gap, gap).fill(&mut plain, &model, &ranges);
+        assert!(error(&trusting) < 0.7 * error(&plain) && error(&trusting) < 0.7 * error(&damaged));
+        let mut whole = x.clone();
+        Interpolator::new(order, gap, gap).fill_trusting(&mut whole, &model, &ranges, &|_| 1e12);
+        assert!(error(&whole) < 1e-9);
+    }
+
     #[test]
     fn variances_are_those_of_the_inverse() {
         let mut model = ArModel::new(5);
@@ -323,7 +390,7 @@ mod tests {
             vec![100..103, 105..120, 121..122, 125..160],
         ] {
             let unknown: Vec<usize> = ranges.iter().cloned().flatten().collect();
-            let expected = diagonal_of_inverse(&model, &unknown);
+            let expected = diagonal_of_inverse(&model, &unknown, &vec![0.0; unknown.len()]);
             let found = std::cell::RefCell::new(Vec::new());
             let mut repaired = x.clone();
             let mut plain = x.clone();
@@ -341,15 +408,17 @@ mod tests {
     }
 
     fn trace_of_inverse(model: &ArModel, size: usize) -> f64 {
-        diagonal_of_inverse(model, &(0..size).collect::<Vec<_>>()).iter().sum()
+        diagonal_of_inverse(model, &(0..size).collect::<Vec<_>>(), &vec![0.0; size])
+            .iter()
+            .sum()
     }
 
-    /// Dense Gauss-Jordan, as far from the code under test as can be.
-    fn diagonal_of_inverse(model: &ArModel, unknown: &[usize]) -> Vec<f64> {
+    /// Of the normal matrix with `trust` on its diagonal. Dense Gauss-Jordan, as far from the code under test as can be.
+    fn diagonal_of_inverse(model: &ArModel, unknown: &[usize], trust: &[f64]) -> Vec<f64> {
         let size = unknown.len();
         let entry = |i: usize, j: usize| {
             let distance = unknown[i].abs_diff(unknown[j]);
-            model.correlation().get(distance).copied().unwrap_or(0.0)
+            model.correlation().get(distance).copied().unwrap_or(0.0) + if i == j { trust[i] } else { 0.0 }
         };
         let mut rows: Vec<Vec<f64>> = (0..size)
             .map(|i| {

@@ -65,6 +65,13 @@ const BUDGET: usize = 1536;
 /// Clicks that start within this time share a model.
 const GROUP_S: f64 = 5e-3;
 
+/// Peak of a click that the network doubts over the level before and behind it, as a factor (14 dB), that makes it one. Of 1125 doubtful marks on the clicks
+/// of the validation split few are clicks, but those are most of what was missed; with 12 dB clean drums lose some hits, with 15 a tenth of the gain is gone.
+const OUTSTANDING: f64 = 5.0;
+
+/// How much a click added to a sample is judged with so much of it on each side. Between 1 and 10 samples at 48 kHz it makes no difference.
+const NEAR_S: f64 = 0.06e-3;
+
 /// Up to so many samples in a group the model is estimated a second time, from the repaired block, and they are interpolated anew.
 const REFINED: usize = 128;
 
@@ -108,6 +115,9 @@ pub struct SampleRepair {
     stream: Vec<f32>,
     /// The same in the precision of the computation.
     signal: Vec<f64>,
+    /// Variance of what clicks added to samples that are being repaired.
+    damage: Vec<f64>,
+    near: usize,
     /// Which samples of the stream were replaced.
     repaired: Vec<bool>,
     model: ArModel,
@@ -145,6 +155,8 @@ impl SampleRepair {
             group: samples(sample_rate_hz, GROUP_S),
             stream: vec![0.0; length],
             signal: vec![0.0; length],
+            damage: vec![0.0; length],
+            near: samples(sample_rate_hz, NEAR_S),
             repaired: vec![false; length],
             model: ArModel::new(clicks),
             peak_model: ArModel::new(peaks),
@@ -305,9 +317,10 @@ impl SampleRepair {
         }
         widen(&self.stream, &mut self.signal);
         // The first model mustn't describe the damage: straight lines in its place.
-        for range in &self.ranges {
+        for range in self.ranges.iter().filter(|range| self.marks.is_sure(range, &scan)) {
             bridge(&mut self.signal, range);
         }
+        let due = self.believe(due, &scan);
         let due = self.judge(due, scan.first);
         let mut first = 0;
         while first < self.ranges.len() {
@@ -334,6 +347,27 @@ impl SampleRepair {
             clicks += u32::from(changed);
         }
         clicks
+    }
+
+    /// Of the first `due` ranges takes those away that the network doubts and that don't stand out, or for which there is no room. Returns how many are left.
+    fn believe(&mut self, due: usize, scan: &Scan) -> usize {
+        let sure = |click: &Range<usize>| self.marks.is_sure(click, scan);
+        let mut spare = self.budget - self.ranges.iter().filter(|range| sure(range)).map(Range::len).sum::<usize>();
+        let mut kept = 0;
+        for index in 0..due {
+            let click = self.ranges[index].clone();
+            if !sure(&click) {
+                if click.len() > spare || !self.stands_out(&click) {
+                    continue;
+                }
+                spare -= click.len();
+                bridge(&mut self.signal, &click);
+            }
+            self.ranges[kept] = click;
+            kept += 1;
+        }
+        self.ranges.drain(kept..due);
+        kept
     }
 
     /// Widens the first `due` ranges to all that the clicks damaged, no sample before `first` and no more in all than a hop may repair; takes those away
@@ -375,7 +409,15 @@ impl SampleRepair {
         let end = (ranges[ranges.len() - 1].end + self.after).min(self.signal.len());
         let block = end - self.block..end;
         let few = ranges.iter().map(Range::len).sum::<usize>() <= REFINED;
-        for _ in 0..1 + usize::from(few) {
+        for refining in [false, true] {
+            if refining {
+                if !few {
+                    return;
+                }
+                for range in ranges {
+                    added(&self.stream, &self.signal, range, self.near, &mut self.damage);
+                }
+            }
             let estimated = self.model.estimate(&self.signal[block.clone()]);
             for range in ranges {
                 widen(&self.stream[range.clone()], &mut self.signal[range.clone()]);
@@ -383,18 +425,63 @@ impl SampleRepair {
             if !estimated {
                 return;
             }
-            self.interpolator.fill(&mut self.signal, &self.model, ranges);
+            let (damage, excitation) = (&self.damage, self.model.excitation());
+            // Nothing that stands there is trusted until it is known how much the click added to it.
+            let trust = |n: usize| match refining {
+                true if damage[n] > excitation => excitation / damage[n],
+                true => 1.0,
+                false => 0.0,
+            };
+            self.interpolator.fill_trusting(&mut self.signal, &self.model, ranges, &trust);
         }
+    }
+
+    /// Whether a click rises so far above what is before and behind it that nothing but a click can be so high and so short.
+    fn stands_out(&self, click: &Range<usize>) -> bool {
+        let mut line = Line::over(&self.signal, click);
+        let peak = self.stream[click.clone()]
+            .iter()
+            .fold(0.0f64, |peak, x| peak.max((f64::from(*x) - line.next()).abs()));
+        let rms = |part: Range<usize>| (part.clone().map(|n| self.signal[n].powi(2)).sum::<f64>() / part.len().max(1) as f64).sqrt();
+        let before = rms(click.start.saturating_sub(self.after)..click.start);
+        let behind = rms(click.end..(click.end + self.after / 2).min(self.signal.len()));
+        peak > OUTSTANDING * before.max(behind)
     }
 }
 
-/// A straight line over `range`, from the sample before to the one after.
+/// A straight line over a range, from the sample before to the one after: sample by sample.
+struct Line {
+    next: f64,
+    step: f64,
+}
+
+impl Line {
+    fn over(signal: &[f64], range: &Range<usize>) -> Self {
+        let before = range.start.checked_sub(1).map_or(0.0, |n| signal[n]);
+        let after = signal.get(range.end).copied().unwrap_or(before);
+        let step = (after - before) / (range.len() as f64 + 1.0);
+        Self { next: before + step, step }
+    }
+
+    fn next(&mut self) -> f64 {
+        let now = self.next;
+        self.next += self.step;
+        now
+    }
+}
+
+/// A straight line in place of `range`.
 fn bridge(signal: &mut [f64], range: &Range<usize>) {
-    let before = range.start.checked_sub(1).map_or(0.0, |n| signal[n]);
-    let after = signal.get(range.end).copied().unwrap_or(before);
-    let steps = range.len() as f64 + 1.0;
-    for (i, x) in signal[range.clone()].iter_mut().enumerate() {
-        *x = before + (after - before) * (i as f64 + 1.0) / steps;
+    let mut line = Line::over(signal, range);
+    signal[range.clone()].fill_with(|| line.next());
+}
+
+/// Variance of what a click added to each sample of `range`, by what `signal` has in place of `stream`, over `near` samples on each side.
+fn added(stream: &[f32], signal: &[f64], range: &Range<usize>, near: usize, variance: &mut [f64]) {
+    for n in range.clone() {
+        let around = n.saturating_sub(near).max(range.start)..(n + near + 1).min(range.end);
+        let energy: f64 = around.clone().map(|n| (f64::from(stream[n]) - signal[n]).powi(2)).sum();
+        variance[n] = energy / around.len() as f64;
     }
 }
 
