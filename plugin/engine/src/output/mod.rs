@@ -85,6 +85,8 @@ pub struct OutputSection {
     until_tick: u32,
     /// No sample of the stream has come yet.
     fresh: bool,
+    /// What was asked for when it last looked.
+    asked: OutputSettings,
     /// Whether anything is on or fading.
     on: bool,
 }
@@ -102,6 +104,7 @@ impl OutputSection {
             tick,
             until_tick: 0,
             fresh: true,
+            asked: OutputSettings::default(),
             on: false,
         }
     }
@@ -186,6 +189,12 @@ impl OutputSection {
 
     /// Looks at the settings.
     fn turn(&mut self, settings: &OutputSettings) {
+        self.until_tick = self.tick;
+        // What is off and is to stay off has nothing to do; each part starts anew when it is switched on.
+        if !self.on && !self.fresh && *settings == self.asked {
+            return;
+        }
+        self.asked = *settings;
         let now = std::mem::take(&mut self.fresh);
         self.low_cut
             .aim(settings.low_cut_hz.map(|hz| hz.clamp(*CUT_HZ.start(), *CUT_HZ.end())), now);
@@ -193,7 +202,6 @@ impl OutputSection {
         self.tilt.aim(settings.tilt_db.clamp(-MOST_TILT_DB, MOST_TILT_DB), now);
         self.compressor.turn(settings.compression);
         self.on = self.low_cut.is_on() || self.hum.is_on() || self.tilt.is_on() || self.compressor.is_on();
-        self.until_tick = self.tick;
     }
 }
 
