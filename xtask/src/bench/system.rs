@@ -1,5 +1,7 @@
 //! What the system tells about this process. Linux only: elsewhere nothing is measured.
 
+use clock::process_seconds;
+pub(super) use clock::thread_seconds;
 use std::fs;
 use std::path::Path;
 
@@ -9,7 +11,7 @@ const WORKER: &str = "dualstep-worker";
 /// Processor time of this process in seconds.
 #[derive(Clone, Copy)]
 pub(super) struct Cpu {
-    /// Of all its threads that live.
+    /// Of all its threads.
     pub(super) all: f64,
     /// Of the calling thread.
     pub(super) this_thread: f64,
@@ -17,10 +19,9 @@ pub(super) struct Cpu {
 
 /// Processor time so far, not wall-clock time: what other programs take doesn't count.
 pub(super) fn cpu_seconds() -> Option<Cpu> {
-    let tasks = fs::read_dir("/proc/self/task").ok()?;
     Some(Cpu {
-        all: tasks.flatten().filter_map(|task| on_cpu(&task.path())).sum(),
-        this_thread: on_cpu(Path::new("/proc/thread-self"))?,
+        all: process_seconds()?,
+        this_thread: thread_seconds()?,
     })
 }
 
@@ -31,17 +32,36 @@ fn on_cpu(task: &Path) -> Option<f64> {
     Some(nanoseconds / 1e9)
 }
 
-/// Seconds that the calling thread has run, to the moment. Costs a system call.
 #[cfg(target_os = "linux")]
-pub(super) fn thread_seconds() -> Option<f64> {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Some(time.tv_sec as f64 + time.tv_nsec as f64 / 1e9)
+mod clock {
+    use rustix::time::{ClockId, clock_gettime};
+
+    fn seconds(clock: ClockId) -> Option<f64> {
+        let time = clock_gettime(clock);
+        Some(time.tv_sec as f64 + time.tv_nsec as f64 / 1e9)
+    }
+
+    /// Seconds that all threads have run, to the moment.
+    pub(in super::super) fn process_seconds() -> Option<f64> {
+        seconds(ClockId::ProcessCPUTime)
+    }
+
+    /// Seconds that the calling thread has run, to the moment. Costs a system call.
+    pub(in super::super) fn thread_seconds() -> Option<f64> {
+        seconds(ClockId::ThreadCPUTime)
+    }
 }
 
 /// Not measured.
 #[cfg(not(target_os = "linux"))]
-pub(super) fn thread_seconds() -> Option<f64> {
-    None
+mod clock {
+    pub(in super::super) fn process_seconds() -> Option<f64> {
+        None
+    }
+
+    pub(in super::super) fn thread_seconds() -> Option<f64> {
+        None
+    }
 }
 
 /// Resident memory of this process in MiB.
