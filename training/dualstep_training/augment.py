@@ -22,9 +22,6 @@ TONE_SHARE = 0.35
 COMPANY_SHARE = {"music": 0.12, "speech": 0.08}
 COMPANY_DB = (-6.0, 20.0)
 
-#: By how much voices are played faster or slower at most, which moves their pitch and formants too: as good as other speakers (Ko et al. 2015).
-SPEECH_SPEED = 0.12
-
 #: Reverberation time (60 dB) of rooms, s, and energy of the direct sound over the room's, dB: living rooms to halls.
 ROOM_S = (0.15, 1.2)
 ROOM_RATIO_DB = (-2.0, 16.0)

@@ -211,9 +211,9 @@ class Cache:
         audio, names, _ = self.sample_clean_bands(rng, batch, seconds, kinds)
         return audio, names
 
-    def sample_clean_bands(self, rng: np.random.Generator, batch: int, seconds: float, kinds: list[str] | None = None,
-                           speech_jitter: float = JITTER) -> tuple[np.ndarray, list[str], np.ndarray]:
-        """Like `sample_clean`, plus the usable bandwidth of each excerpt, Hz `[batch]`. `speech_jitter` takes the place of `JITTER` for voices."""
+    def sample_clean_bands(self, rng: np.random.Generator, batch: int, seconds: float,
+                           kinds: list[str] | None = None) -> tuple[np.ndarray, list[str], np.ndarray]:
+        """Like `sample_clean`, plus the usable bandwidth of each excerpt, Hz `[batch]`."""
         samples = round(seconds * RATE_HZ)
         names = kinds if kinds is not None else [self._draw_class(rng) for _ in range(batch)]
         audio = np.empty((batch, samples), dtype=np.float32)
@@ -221,7 +221,7 @@ class Cache:
         for row, kind in enumerate(names):
             if kind not in self._groups:
                 raise KeyError(f"no {kind!r} in the {self.split} split, only {self.kinds()}; build more sources")
-            audio[row], bands[row] = self._clean_excerpt(rng, kind, samples, speech_jitter if kind == "speech" else JITTER)
+            audio[row], bands[row] = self._clean_excerpt(rng, kind, samples)
         return audio, list(names), bands
 
     def _draw_class(self, rng: np.random.Generator) -> str:
@@ -233,11 +233,11 @@ class Cache:
         edges = np.cumsum([share[kind] for kind in present])
         return present[int(np.searchsorted(edges / edges[-1], rng.random()))]
 
-    def _clean_excerpt(self, rng: np.random.Generator, kind: str, samples: int, jitter: float) -> tuple[np.ndarray, float]:
+    def _clean_excerpt(self, rng: np.random.Generator, kind: str, samples: int) -> tuple[np.ndarray, float]:
         """One excerpt and its bandwidth, with pitch and tempo jittered now and then."""
         wanted, stretch = samples, 1.0
         if kind != "drums" and rng.random() < JITTER_SHARE:
-            wanted = scipy.fft.next_fast_len(int(samples * (1 + rng.uniform(-jitter, jitter))), real=True)
+            wanted = scipy.fft.next_fast_len(int(samples * (1 + rng.uniform(-JITTER, JITTER))), real=True)
             stretch = wanted / samples
         draw = {"speech": self._speech, "drums": self._drums}.get(kind, self._music)
         audio, band = draw(rng, kind, wanted)

@@ -129,7 +129,7 @@ class Degrader:
         """The next `batch` items of `seconds` each, with the variety of `augment.py`."""
         rng = np.random.default_rng([self.seed, 1, self._batches])
         self._pools.refresh(self._seconds)
-        clean, kinds, bands = self.cache.sample_clean_bands(rng, batch, seconds, speech_jitter=augment.SPEECH_SPEED)
+        clean, kinds, bands = self.cache.sample_clean_bands(rng, batch, seconds)
         augment.clean(rng, clean, kinds)
         recipes = [self._draw_recipe(rng, kind, band) for kind, band in zip(kinds, bands, strict=True)]
         self._batches += 1

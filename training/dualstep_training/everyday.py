@@ -7,10 +7,8 @@ what it had. Scenes put together anew for each clip are many more. Music gets no
 from __future__ import annotations
 
 import numpy as np
-import scipy.fft
-import scipy.signal
 
-from . import augment, defects
+from . import augment
 from .data import Cache
 from .screening import RATE_HZ
 
@@ -24,15 +22,6 @@ BABBLE_SHARE = 0.12
 
 #: How far the recording lies under the events or the voices, dB.
 BED_UNDER_DB = (-3.0, 30.0)
-
-#: Share of what goes on beside a voice that is synthetic.
-TEXTURE_SHARE = 0.3
-
-#: Synthetic textures: how many sources, frames per second, time constants of their loudness, s, and its spread, dB.
-TEXTURE_SOURCES = (1, 6)
-TEXTURE_FRAMES = 100
-TEXTURE_S = (0.02, 3.0)
-TEXTURE_SPREAD_DB = (2.0, 12.0)
 
 #: Events per second, from how many recordings at most, and the length to which one is cut, s.
 EVENTS_PER_S = (0.4, 5.0)
@@ -64,10 +53,8 @@ def recorded(rng: np.random.Generator, cache: Cache, samples: int, weights_of: d
 
 def varied(rng: np.random.Generator, cache: Cache, samples: int, beside: str) -> np.ndarray:
     """Noise for training beside an excerpt of the class `beside`: at another speed, with another tone, in a scene. float32 `[samples]`"""
-    if beside == "speech" and rng.random() < TEXTURE_SHARE:
-        noise = texture(rng, samples)
-    else:
-        noise = _varied_recording(rng, cache, samples)
+    stretch = SPEED ** rng.uniform(-1, 1) if rng.random() < 0.5 else 1.0
+    noise = augment.noise(rng, _played(recorded(rng, cache, int(samples * stretch), IN_TRAINING), samples))
     draw = rng.random()
     if beside != "speech" or draw >= EVENTS_SHARE + BABBLE_SHARE:
         return noise
@@ -80,56 +67,6 @@ def varied(rng: np.random.Generator, cache: Cache, samples: int, beside: str) ->
     if rng.random() < ROOM_SHARE:
         top = augment.coloured(rng, top, True, False)
     return _scaled(top) + _scaled(noise) * np.float32(10 ** (-rng.uniform(*BED_UNDER_DB) / 20))
-
-
-def _varied_recording(rng: np.random.Generator, cache: Cache, samples: int) -> np.ndarray:
-    stretch = SPEED ** rng.uniform(-1, 1) if rng.random() < 0.5 else 1.0
-    return augment.noise(rng, _played(recorded(rng, cache, int(samples * stretch), IN_TRAINING), samples))
-
-
-def texture(rng: np.random.Generator, samples: int) -> np.ndarray:
-    """Noise of no recording: some sources, each a spectrum of its own whose loudness wanders or goes on and off. float32 `[samples]`, RMS 1
-
-    Recordings are few, and a network that knows them all takes what it doesn't know for voice. Such noise is the generative model behind
-    non-negative matrix factorisation (Fevotte, Bertin & Durrieu 2009): Gaussian, with a power that is a sum of spectra times activations.
-    """
-    hop = RATE_HZ // TEXTURE_FRAMES
-    frames = samples // hop + 2
-    hertz = np.linspace(0, RATE_HZ / 2, hop + 1)
-    power = sum(np.outer(_activation(rng, frames), _spectrum(rng, hertz)) for _ in range(int(rng.integers(*TEXTURE_SOURCES))))
-    gaussian = rng.standard_normal((frames, hop + 1, 2), dtype=np.float32).view(np.complex64)[..., 0]
-    pieces = scipy.fft.irfft(gaussian * np.sqrt(power).astype(np.float32), 2 * hop) * np.sin(np.pi * (np.arange(2 * hop) + 0.5) / (2 * hop)).astype(np.float32)
-    audio = pieces[1:, :hop] + pieces[:-1, hop:]
-    return _scaled(audio.reshape(-1)[:samples])
-
-
-def _spectrum(rng: np.random.Generator, hertz: np.ndarray) -> np.ndarray:
-    """A power spectrum: a slope, a random curve, up to three resonances and now and then a band's end. `[frequency]` -> `[frequency]`"""
-    octave = np.log2(np.maximum(hertz, 20.0) / 1000)
-    level_db = rng.uniform(-9, 3) * octave + defects.random_curve_db(rng, hertz, rng.uniform(2, 8))
-    for _ in range(int(rng.integers(0, 4))):
-        level_db += rng.uniform(5, 30) * np.exp(-(((octave - rng.uniform(-3.5, 3)) / rng.uniform(0.02, 0.5)) ** 2))
-    if rng.random() < 0.3:
-        level_db -= 10 * np.log10(1 + (hertz / np.exp(rng.uniform(np.log(300), np.log(10_000)))) ** (2 * rng.integers(1, 5)))
-    power = 10 ** (level_db / 10)
-    return power / power.mean()
-
-
-def _activation(rng: np.random.Generator, frames: int) -> np.ndarray:
-    """The power of a source over time, `[frame]`: a logarithm that wanders, in half of the sources switched on and off, each onset ringing out."""
-    keep = np.exp(-1 / (TEXTURE_FRAMES * np.exp(rng.uniform(*np.log(TEXTURE_S)))))
-    steps = rng.standard_normal(frames) * np.sqrt(1 - keep**2)
-    steps[0] /= np.sqrt(1 - keep**2)
-    level_db = scipy.signal.lfilter([1], [1, -keep], steps) * rng.uniform(*TEXTURE_SPREAD_DB) + rng.uniform(-15, 0)
-    if rng.random() < 0.5:
-        lengths = rng.exponential(np.exp(rng.uniform(np.log(3), np.log(100), 2)), (frames, 2)) + 1
-        edges = np.cumsum(lengths.reshape(-1))
-        since = np.arange(frames)[:, None] - np.concatenate(([0], edges))[None, : 2 * frames + 1]
-        last = (since >= 0).sum(1) - 1
-        age = since[np.arange(frames), last]
-        on = last % 2 == int(rng.integers(2))
-        level_db = level_db - np.where(on, 0, np.minimum(age * np.exp(rng.uniform(np.log(0.3), np.log(20))), 60))
-    return 10 ** (level_db / 10)
 
 
 def events(rng: np.random.Generator, cache: Cache, samples: int) -> np.ndarray:

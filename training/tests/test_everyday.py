@@ -48,18 +48,6 @@ def test_scenes_are_seeded_finite_and_never_silent(cache):
         assert np.abs(first).max() > 0.01
 
 
-def test_textures_are_seeded_finite_and_change_over_time():
-    ranges = []
-    for seed in range(20):
-        noise = everyday.texture(np.random.default_rng(seed), SECOND + 7)
-        assert np.array_equal(noise, everyday.texture(np.random.default_rng(seed), SECOND + 7))
-        assert noise.shape == (SECOND + 7,) and noise.dtype == np.float32 and np.isfinite(noise).all()
-        assert np.sqrt(np.mean(np.square(noise))) == pytest.approx(1.0, rel=1e-3)
-        levels = 10 * np.log10(np.square(noise[:SECOND]).reshape(50, -1).mean(axis=1) + 1e-12)
-        ranges.append(levels.max() - levels.min())
-    assert np.median(ranges) > 6, "steady: spectral subtraction would do"
-
-
 def test_events_and_voices_come_beside_a_voice_and_not_beside_music(cache):
     has_events = "events" in cache.noise_kinds()
     beside_speech, beside_music = draws(cache, "speech"), draws(cache, "music")
