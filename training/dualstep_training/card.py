@@ -39,7 +39,7 @@ in dB (soft ceiling of 40), its change for the tenth of the clips that are serve
 
 LIMITS = """## Limits
 
-- Trained for {hours} of audio in all: far from saturated.
+- Trained for {hours} of audio in all.
 - Validation uses synthetic degradation and few clips per kind: differences under half a decibel are noise.
 - No human has listened to a whole set. Nothing here was measured with listeners.
 - Clicks are scored here without the click repair that runs before the network in the plugin.

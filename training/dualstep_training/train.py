@@ -355,7 +355,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--refresh", type=float, help="seconds of audio after which a slice of synthetic noise is made anew")
     parser.add_argument("--validate-minutes", type=float, default=10.0)
     parser.add_argument("--validate-count", type=int, default=4, help="clips per kind of the fixed set; 0 for none")
-    parser.add_argument("--validate-seconds", type=float, default=5.0)
+    parser.add_argument("--validate-seconds", type=float, default=11.0)
     parser.add_argument("--seed", type=int, default=1)
     return parser.parse_args(argv)
 

@@ -304,7 +304,7 @@ $evaluate set --cache training/cache                   # the recordings, in out/
 $evaluate run                                          # everything that is installed; what is scored already is left alone
 $evaluate run --only Dualstep "Dualstep, stage 2 off"  # some; DUALSTEP_BUNDLE names a folder with another built bundle
 $evaluate report                                       # this page, out/evaluation/report.json, pictures and the listening test
-$evaluate quick --run training/runs/studio             # two minutes on one thread, on the validation split: to compare trainings
+$evaluate quick --run training/runs/studio             # a few minutes on one thread, on the validation split: to compare trainings
 ```
 
 `report` also writes `out/evaluation/listening/index.html`, a blind listening test in the browser from the same recordings: rating with a hidden reference
