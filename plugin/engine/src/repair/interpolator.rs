@@ -318,22 +318,28 @@ mod tests {
             * 0.75f64.sqrt()
     }
 
+    /// A known process of order 3 driven by noise of variance 1, and where its `gaps` gaps of `gap` samples lie: 60 into each hundred.
+    fn process_with_gaps(gap: usize, gaps: usize, seed: &mut u32) -> (ArModel, Vec<f64>, Vec<Range<usize>>) {
+        let known = [1.0, -2.1, 1.9, -0.75];
+        let mut model = ArModel::new(3);
+        model.set(&known);
+        let mut x = vec![0.0f64; 100 * (gaps + 1)];
+        for n in 3..x.len() {
+            let past: f64 = (1..=3).map(|l| known[l] * x[n - l]).sum();
+            x[n] = noise(seed) - past;
+        }
+        let ranges = (0..gaps).map(|g| 100 * g + 60..100 * g + 60 + gap).collect();
+        (model, x, ranges)
+    }
+
     /// Error energy per gap of a known process against the least possible, `trace(B^-1)` for unit excitation.
     #[test]
     fn error_is_the_theoretical_minimum() {
-        let known = [1.0, -2.1, 1.9, -0.75];
         let (order, gap, gaps) = (3, 12, 400);
-        let mut model = ArModel::new(order);
-        model.set(&known);
         let mut seed = 3;
-        let mut x = vec![0.0f64; 100 * (gaps + 1)];
-        for n in order..x.len() {
-            let past: f64 = (1..=order).map(|l| known[l] * x[n - l]).sum();
-            x[n] = noise(&mut seed) - past;
-        }
+        let (model, x, ranges) = process_with_gaps(gap, gaps, &mut seed);
         let mut repaired = x.clone();
         let mut interpolator = Interpolator::new(order, gap, gap);
-        let ranges: Vec<_> = (0..gaps).map(|g| 100 * g + 60..100 * g + 60 + gap).collect();
         for range in &ranges {
             repaired[range.clone()].fill(123.0);
         }
@@ -348,17 +354,9 @@ mod tests {
     /// The error of a known process under damage of known variance against the least possible, `trace((B + D^-1)^-1)`; and what isn't damaged at all stays.
     #[test]
     fn damage_of_known_variance_is_told_from_the_signal() {
-        let known = [1.0, -2.1, 1.9, -0.75];
         let (order, gap, gaps) = (3, 12, 2000);
-        let mut model = ArModel::new(order);
-        model.set(&known);
         let mut seed = 4;
-        let mut x = vec![0.0f64; 100 * (gaps + 1)];
-        for n in order..x.len() {
-            let past: f64 = (1..=order).map(|l| known[l] * x[n - l]).sum();
-            x[n] = noise(&mut seed) - past;
-        }
-        let ranges: Vec<_> = (0..gaps).map(|g| 100 * g + 60..100 * g + 60 + gap).collect();
+        let (model, x, ranges) = process_with_gaps(gap, gaps, &mut seed);
         // Large where a click begins, small where it ends.
         let variance = |n: usize| 100.0 * (-0.8 * (n % 100 - 60) as f64).exp();
         let mut damaged = x.clone();
