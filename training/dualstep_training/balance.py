@@ -1,11 +1,13 @@
-"""Trains the balance: stage 2's slow equaliser (`model.Balance`), for a run whose U-Nets are trained.
+"""Trains the balance: stage 2's slow equaliser and its trust in the U-Net (`model.Balance`), for a run whose U-Nets are trained.
 
     python -m dualstep_training.balance --cache CACHE --run runs/studio --minutes 10
+    python -m dualstep_training.balance --cache CACHE --weights ../assets/weights/studio.safetensors --looks runs/studio/balance.pt
 
-It needs no audio at each step. What it sees are long-term spectra, and what a gain per band does to the error follows from
-three energies per band. So clips are reduced to those once, `balance.pt` in the run's folder, and a step costs
-milliseconds. Clean clips are dulled and narrowed anew in every step, by the very curves of `wear.py`; degraded clips went
-through stage 1, and teach what it leaves behind not to be lifted. The result goes into the run's checkpoint.
+It needs no audio at each step. What it sees are long-term spectra, and what a gain and a trust per band do to the error follows from
+a few energies per band. So clips are reduced to those once, `balance.pt` in the run's folder, and a step costs
+milliseconds. Clean clips are dulled and narrowed anew in every step, by the very curves of `wear.py`, and teach the gains; worn, unworn and
+degraded clips went through both stages, and teach what those leave behind not to be lifted and where the U-Net errs. The result
+goes into the run's checkpoint.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import argparse
 import copy
 import csv
 import dataclasses
+import json
 import math
 import os
 import sys
@@ -29,8 +32,9 @@ from tqdm import tqdm
 
 from . import degrade, wear
 from .checkpoint import Checkpoint
-from .config import Spec
+from .config import ConfigError, Spec
 from .data import Cache
+from .export import ExportError, folded_network, golden, read, write
 from .loss import bin_weights
 from .model import Dualstep
 from .stft import Stft
@@ -53,8 +57,14 @@ DULL_SHARE, NARROW_SHARE, BOTH_SHARE = 0.35, 0.2, 0.05
 TILT_DB = 1.2
 """Clean clips are tilted by up to so many dB per octave, target and all: recordings differ, and there are few."""
 
-BATCH = (192, 128)
-"""Clean and degraded looks per step."""
+BATCH = (192, 160, 128)
+"""Clean, worn and degraded looks per step."""
+
+UNWORN_SHARE = 0.45
+"""Of the clips without noise that go through both stages."""
+
+TRUSTS = (0.0, 0.5, 1.0)
+"""Trusts for which energies are taken. What the U-Net adds is compressed, so an error is no parabola of the trust, but one through three points is close."""
 
 RATE, LAST_RATE = 2e-3, 0.01
 DROPOUT = 0.1
@@ -83,10 +93,10 @@ class Looks:
     """The same after it."""
     cc: Tensor
     """Energy of the clean signal over the judged time."""
-    sc: Tensor
-    """Product of stage 1's output with the clean signal."""
-    ss: Tensor
-    """Energy of stage 1's output."""
+    yc: Tensor
+    """Product of stage 2's output with the clean signal, for each of `TRUSTS`: `[clip, look, trust, band]`."""
+    yy: Tensor
+    """Energy of stage 2's output, likewise."""
 
     def __len__(self) -> int:
         return len(self.cc)
@@ -97,12 +107,17 @@ class Looks:
 
     def filtered(self, gain: Tensor) -> Looks:
         """As if all but the clean signal had gone through `gain [clip, band]`."""
-        power = gain**0.6
-        return Looks(self.before * power, self.after * power, self.cc, self.sc * gain, self.ss * gain**2)
+        power, wide = gain**0.6, gain.unsqueeze(-2)
+        return Looks(self.before * power, self.after * power, self.cc, self.yc * wide, self.yy * wide**2)
+
+    def trusted(self, trust: Tensor) -> tuple[Tensor, Tensor]:
+        """`yc` and `yy` of picked looks for a trust in between, `[pick, band]` -> the same: parabolas through those of `TRUSTS`."""
+        weights = ((1 - trust) * (1 - 2 * trust), 4 * trust * (1 - trust), trust * (2 * trust - 1))
+        return tuple(sum(w * value[:, k] for k, w in enumerate(weights)) for value in (self.yc, self.yy))
 
 
-def reduced(net: Dualstep, dry: Tensor, stage1: Tensor, clean: Tensor) -> Looks:
-    """Spectra `[clip, frame, bins, 2]`, row for row, to what the balance learns from."""
+def reduced(net: Dualstep, dry: Tensor, stage1: Tensor, stage2: tuple[Tensor, ...], clean: Tensor) -> Looks:
+    """Spectra `[clip, frame, bins, 2]`, row for row, to what the balance learns from; `stage2` without gains, for each of `TRUSTS`."""
     hop = net.spec.hop_s
     at = torch.tensor([round(t / hop) for t in LOOKS_S])
     judged = round(JUDGED_S / hop)
@@ -112,33 +127,49 @@ def reduced(net: Dualstep, dry: Tensor, stage1: Tensor, clean: Tensor) -> Looks:
         return torch.stack([bands[:, k + 1 : k + 1 + judged].sum(1) for k in at], 1)
 
     before, after = (net.balance.heard(z)[:, at] for z in (dry, stage1))
-    return Looks(before, after, energies(clean, clean), energies(stage1, clean), energies(stage1, stage1))
+    yc, yy = (torch.stack(parts, 2) for parts in zip(*((energies(y, clean), energies(y, y)) for y in stage2)))
+    return Looks(before, after, energies(clean, clean), yc, yy)
 
 
-def collect(net: Dualstep, cache: Cache, count: int, degraded: int, seed: int) -> tuple[Looks, Looks]:
-    """`count` clean and `degraded` degraded clips, reduced."""
+class Worn(degrade.Degrader):
+    """Clips without noise, unworn or worn."""
+
+    def _draw_recipe(self, rng: np.random.Generator, kind: str, source_band_hz: float) -> degrade.Recipe:
+        recipe = degrade.Recipe(kind, peak_db=rng.uniform(-20, 0))
+        self._draw_band(rng, recipe, source_band_hz)
+        if rng.random() > UNWORN_SHARE:
+            recipe.wear = degrade.draw_wear(rng)
+        return recipe
+
+
+def collect(net: Dualstep, cache: Cache, counts: tuple[int, int, int], seed: int) -> tuple[Looks, Looks, Looks]:
+    """So many clean, worn (or unworn) and degraded clips, reduced. The latter two went through both stages."""
     rng = np.random.default_rng([seed, 6])
     stft = Stft(net.spec)
     kinds = [kind for kind in SHARES if kind in cache.kinds()]
     shares = np.array([SHARES[kind] for kind in kinds])
-    degrader = degrade.Degrader(cache, seed=seed)
-    ahead, clean, noisy = net.spec.lookahead_hops, [], []
-    with torch.no_grad(), tqdm(total=count + degraded, unit="clip", desc="clips") as progress:
+    count, ahead = counts[0], net.spec.lookahead_hops
+    clean, through = [], []
+    net.half = True  # twice as fast, and these are statistics
+    with torch.no_grad(), tqdm(total=sum(counts), unit="clip", desc="clips") as progress:
         while sum(map(len, clean)) < count:
             drawn = [str(kind) for kind in rng.choice(kinds, 8, p=shares / shares.sum())]
             clips = torch.as_tensor(cache.sample_clean_bands(rng, 8, CLIP_S, drawn)[0])
             level = torch.as_tensor(10 ** (rng.uniform(-20, 0, (8, 1)) / 20), dtype=torch.float32)
             z = stft.network(stft.forward(clips / clips.abs().amax(1, keepdim=True).clamp_min(1e-5) * level))
-            clean.append(reduced(net, z, z, z))
+            clean.append(reduced(net, z, z, (z,) * len(TRUSTS), z))
             progress.update(8)
-        while sum(map(len, noisy)) < degraded:
-            made = degrader.batch(4, CLIP_S)
-            dry, goal = (stft.network(stft.forward(clip)) for clip in (made.noisy, made.clean))
-            stage1 = net(dry, stages=1).stage1[:, ahead:]
-            frames = stage1.shape[1]
-            noisy.append(reduced(net, dry[:, :frames], stage1, goal[:, :frames]))
-            progress.update(4)
-    return tuple(Looks(*(torch.cat(values) for values in zip(*(vars(x).values() for x in part)))) for part in (clean, noisy))
+        for degrader, wanted in zip((Worn(cache, seed=seed), degrade.Degrader(cache, seed=seed)), counts[1:]):
+            through.append([])
+            while sum(map(len, through[-1])) < wanted:
+                made = degrader.batch(4, CLIP_S)
+                dry, goal = (stft.network(stft.forward(clip)) for clip in (made.noisy, made.clean))
+                stage1, *stage2 = (y[:, ahead:] for y in net.trusting(dry, TRUSTS))
+                frames = stage1.shape[1]
+                through[-1].append(reduced(net, dry[:, :frames], stage1, tuple(stage2), goal[:, :frames]))
+                progress.update(4)
+    net.half = False
+    return tuple(Looks(*(torch.cat(values) for values in zip(*(vars(x).values() for x in part)))) for part in (clean, *through))
 
 
 class Wear:
@@ -173,13 +204,14 @@ class Wear:
         return gain * torch.where(narrow, torch.cat(parts), 1.0)
 
 
-def judged(spec: Spec, looks: Looks, gain: Tensor) -> tuple[Tensor, Tensor]:
-    """What gains `[look, band]` come to: difference of compressed band spectra, and signal-to-noise ratio in dB, per look."""
+def judged(spec: Spec, looks: Looks, gain: Tensor, trust: Tensor) -> tuple[Tensor, Tensor]:
+    """What gains and trusts `[look, band]` come to: difference of compressed band spectra, and signal-to-noise ratio in dB, per look."""
     sizes = torch.tensor([float(s) for n, s in spec.segments for _ in range(n)])
     signal = looks.cc.sum(-1) + 1e-9
-    noise = (looks.cc - 2 * gain * looks.sc + gain**2 * looks.ss).sum(-1).clamp_min(0.0)
+    yc, yy = looks.trusted(trust)
+    noise = (looks.cc - 2 * gain * yc + gain**2 * yy).sum(-1).clamp_min(0.0)
     ratio = -10 * torch.log10(noise / signal + 10 ** (-RATIO_CEILING_DB / 10))
-    goal, have = ((x / sizes + 1e-14) ** 0.15 for x in (looks.cc, gain**2 * looks.ss))
+    goal, have = ((x / sizes + 1e-14) ** 0.15 for x in (looks.cc, gain**2 * yy.clamp_min(0.0)))
     difference = (have - goal) / goal.mean(-1, keepdim=True)
     weights = torch.zeros(spec.bands).index_add_(0, torch.repeat_interleave(torch.arange(spec.bands), sizes.long()), bin_weights(spec))
     squared = difference.square() * torch.where(difference < 0, MISSING, 1.0)
@@ -189,10 +221,10 @@ def judged(spec: Spec, looks: Looks, gain: Tensor) -> tuple[Tensor, Tensor]:
 class Trainer:
     """Trains the balance of one network on reduced clips."""
 
-    def __init__(self, net: Dualstep, clean: Looks, degraded: Looks, seed: int = 1) -> None:
+    def __init__(self, net: Dualstep, clean: Looks, worn: Looks, degraded: Looks, seed: int = 1) -> None:
         self.spec, self.net = net.spec, net.balance
         self.average = copy.deepcopy(net.balance).eval()
-        self.clean, self.degraded = clean, degraded
+        self.clean, self.worn, self.degraded = clean, worn, degraded
         self.wear = Wear(net.spec, seed)
         self.rng = np.random.default_rng([seed, 8])
         frames = torch.tensor([round(t / net.spec.hop_s) + 1 for t in LOOKS_S], dtype=torch.float32)
@@ -211,24 +243,25 @@ class Trainer:
         looks, age = self._drawn(self.clean, BATCH[0])
         tilt = self.wear.tilt(BATCH[0])
         tilted = looks.filtered(tilt)
-        worn = dataclasses.replace(tilted, cc=tilted.ss, sc=tilted.ss).filtered(self.wear.mixed(BATCH[0]))
-        noisy, noisy_age = self._drawn(self.degraded, BATCH[1])
-        return Looks(*(torch.cat(pair) for pair in zip(vars(worn).values(), vars(noisy).values()))), torch.cat((age, noisy_age))
+        filtered = dataclasses.replace(tilted, cc=tilted.yy[:, 0], yc=tilted.yy).filtered(self.wear.mixed(BATCH[0]))
+        parts = [(filtered, age), self._drawn(self.worn, BATCH[1]), self._drawn(self.degraded, BATCH[2])]
+        looks = Looks(*map(torch.cat, zip(*(vars(part).values() for part, _ in parts))))
+        return looks, torch.cat([age for _, age in parts])
 
-    def gains(self, looks: Looks, age: Tensor) -> Tensor:
-        """The averaged network's word, `[look, band]`."""
+    def said(self, looks: Looks, age: Tensor) -> tuple[Tensor, Tensor]:
+        """The averaged network's gain and trust, `[look, band]`."""
         with torch.no_grad():
-            return self.average.gains(self.average.seen(looks.before, looks.after, age))
+            return self.average.said(self.average.seen(looks.before, looks.after, age))
 
     def train_step(self, progress: float) -> float:
         """One step; returns the loss."""
         for group in self.optimiser.param_groups:
             group["lr"] = RATE * (LAST_RATE + (1 - LAST_RATE) * 0.5 * (1 + math.cos(math.pi * progress)))
         looks, age = self.batch()
-        gain = self.net.gains(functional.dropout(self.net.seen(looks.before, looks.after, age), DROPOUT))
-        difference, ratio = judged(self.spec, looks, gain)
-        harm = functional.relu(judged(self.spec, looks, torch.ones_like(gain))[1] - ratio)
-        clean = torch.arange(len(ratio)) < BATCH[0]
+        gain, trust = self.net.said(functional.dropout(self.net.seen(looks.before, looks.after, age), DROPOUT))
+        difference, ratio = judged(self.spec, looks, gain, trust)
+        harm = functional.relu(judged(self.spec, looks, *nothing(gain))[1] - ratio)
+        clean = torch.arange(len(ratio)) < BATCH[0] + BATCH[1]
         caution = torch.where(clean, HARM_WEIGHT, NOISY_HARM_WEIGHT)
         loss = (SPECTRUM_WEIGHT * clean * difference - RATIO_WEIGHT * ratio + caution * harm).mean()
         self.optimiser.zero_grad(set_to_none=True)
@@ -242,19 +275,28 @@ class Trainer:
         return float(loss.detach())
 
 
-def table(trainer: Trainer, clean: Looks, degraded: Looks) -> dict[str, dict[str, float]]:
-    """Scores of the averaged balance, per kind: ratio and spectral difference without and with it, after eight seconds."""
+def nothing(like: Tensor) -> tuple[Tensor, Tensor]:
+    """Gain and trust that leave stage 1's output as it is."""
+    return torch.ones_like(like), torch.zeros_like(like)
+
+
+def table(trainer: Trainer, clean: Looks, worn: Looks, degraded: Looks) -> dict[str, dict[str, float]]:
+    """Scores of the averaged balance, per kind: ratio and spectral difference without stage 2 and with it, after eight seconds.
+
+    Of *unworn*, *dull* and *narrow* the gain alone, of *worn* (or unworn) and *degraded* clips all of stage 2, and its U-Net with full trust beside.
+    """
     rows = {}
-    for kind in ("unworn", "dull", "narrow", "degraded"):
-        looks = clean if kind != "degraded" else degraded
+    for kind in ("unworn", "dull", "narrow", "worn", "degraded"):
+        looks = {"worn": worn, "degraded": degraded}.get(kind, clean)
         last = torch.full((len(looks),), len(LOOKS_S) - 1)
         looks = looks.pick(torch.arange(len(looks)), last)
         if kind in ("dull", "narrow"):
             looks = looks.filtered(Wear(trainer.spec, 9).of({kind}, len(looks)))
-        gain = trainer.gains(looks, trainer.age[last])
-        before, after = judged(trainer.spec, looks, torch.ones_like(gain)), judged(trainer.spec, looks, gain)
+        gain, trust = trainer.said(looks, trainer.age[last])
+        one, none = nothing(gain)
+        before, full, after = (judged(trainer.spec, looks, *said) for said in ((one, none), (one, one), (gain, trust)))
         rows[kind] = {
-            "ratio_in": float(before[1].mean()), "ratio": float(after[1].mean()),
+            "ratio_in": float(before[1].mean()), "ratio_full": float(full[1].mean()), "ratio": float(after[1].mean()),
             "worst_tenth": float((after[1] - before[1]).quantile(0.1)),
             "difference_in": float(before[0].mean()), "difference": float(after[0].mean()),
         }  # fmt: skip
@@ -265,21 +307,27 @@ def main(argv: list[str] | None = None) -> int:
     """Command line; see `--help`."""
     parser = argparse.ArgumentParser(description="Trains stage 2's balance for a run whose U-Nets are trained.")
     parser.add_argument("--cache", type=Path, required=True, help="data cache, see dualstep_training.data")
-    parser.add_argument("--run", type=Path, required=True, help="folder of the run; its checkpoint gets the balance")
+    parser.add_argument("--run", type=Path, help="folder of the run; its checkpoint gets the balance")
+    parser.add_argument("--weights", type=Path, help="a weights file to rewrite instead; needs --looks")
+    parser.add_argument("--golden", type=Path, help="golden vectors to write anew with the weights file")
     parser.add_argument("--minutes", type=float, default=10.0, help="time to train, after the clips are reduced")
     parser.add_argument("--steps", type=int, help="a budget in steps instead: what tests use")
     parser.add_argument("--clean", type=int, default=8000, help="clean clips")
+    parser.add_argument("--worn", type=int, default=1600, help="clips without noise, worn or not, that go through both stages")
     parser.add_argument("--degraded", type=int, default=800, help="degraded clips")
-    parser.add_argument("--looks", type=Path, help="another run's balance.pt: live can learn from studio's, which costs half an hour less")
+    parser.add_argument("--looks", type=Path, help="file that keeps the reduced clips, made if it isn't there (default: balance.pt in the run's folder)")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args(argv)
     torch.manual_seed(args.seed)
+    if (args.run is None) == (args.weights is None):
+        parser.error("give one of --run and --weights")
+    if args.weights and not args.looks:
+        parser.error("--weights needs --looks: the file that keeps the reduced clips")
     try:
-        saved = Checkpoint.load(args.run)
-    except FileNotFoundError as error:
+        net = Checkpoint.load(args.run).network() if args.run else folded_network(*_weights(args.weights))
+    except (ConfigError, ExportError, FileNotFoundError) as error:
         print(f"balance: {error}; train the stages first", file=sys.stderr)
         return 1
-    net = saved.network()
     looks = _kept(args, net)
     trainer = Trainer(net, *looks["train"], args.seed)
     started, said, progress = time.monotonic(), 0.0, 0.0
@@ -291,24 +339,46 @@ def main(argv: list[str] | None = None) -> int:
             said = now
             print(f"{time.strftime('%H:%M:%S')} {100 * progress:5.1f} %  step {trainer.step}  loss {loss:.3f}", flush=True)
     rows = table(trainer, *looks["valid"])
-    with (args.run / "balance.csv").open("w", newline="") as file:
+    folder = args.run or args.looks.parent
+    with (folder / "balance.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("kind", *rows["dull"]))
         writer.writerows((kind, *(f"{value:.4f}" for value in row.values())) for kind, row in rows.items())
     for kind, row in rows.items():
         print(f"{kind:9} " + "  ".join(f"{name} {value:.3f}" for name, value in row.items()))
-    found = {f"balance.{name}": value for name, value in trainer.average.state_dict().items()}
-    dataclasses.replace(saved, weights={**saved.weights, **found}, average={**saved.average, **found}).save(args.run)
+    _save(args, {f"balance.{name}": value for name, value in trainer.average.state_dict().items()})
     return 0
 
 
-def _kept(args: argparse.Namespace, net: Dualstep) -> dict[str, tuple[Looks, Looks]]:
+def _weights(path: Path) -> tuple[Spec, dict[str, Tensor]]:
+    tensors, fields = read(path)
+    return Spec.from_metadata(fields), tensors
+
+
+def _save(args: argparse.Namespace, found: dict[str, Tensor]) -> None:
+    """Puts the balance into the run's checkpoint or the weights file, whose golden vectors are written anew if asked for."""
+    if args.run:
+        saved = Checkpoint.load(args.run)
+        dataclasses.replace(saved, weights={**saved.weights, **found}, average={**saved.average, **found}).save(args.run)
+        return
+    tensors, fields = read(args.weights)
+    tensors.update(found)
+    spec = json.dumps(fields)
+    vectors = golden(folded_network(Spec.from_metadata(fields), tensors))
+    write(args.weights, {name: value.numpy() for name, value in tensors.items()}, {"spec": spec})
+    if args.golden:
+        write(args.golden, vectors, {"weights": args.weights.name, "spec": spec})
+
+
+def _kept(args: argparse.Namespace, net: Dualstep) -> dict[str, tuple[Looks, ...]]:
     """The reduced clips of both splits, from the run's folder if they were made before."""
     path = args.looks or args.run / "balance.pt"
+    path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists():
         return {split: tuple(Looks(**part) for part in parts) for split, parts in torch.load(path).items()}
-    cache = {"train": (args.clean, args.degraded), "valid": (max(8, args.clean // 10), max(4, args.degraded // 5))}
-    looks = {split: collect(net, Cache(args.cache, split), *counts, args.seed) for split, counts in cache.items()}
+    counts = (args.clean, args.worn, args.degraded)
+    cache = {"train": counts, "valid": tuple(max(8, count // share) for count, share in zip(counts, (10, 5, 5)))}
+    looks = {split: collect(net, Cache(args.cache, split), counts, args.seed) for split, counts in cache.items()}
     part = path.with_suffix(".part")
     torch.save({split: [vars(x) for x in parts] for split, parts in looks.items()}, part)
     os.replace(part, path)

@@ -33,7 +33,8 @@ took away where the signal dominates. Where the input is the target already, *in
 the SI-SDR after it says how little was changed.
 """
 
-BALANCE = """Balance (`balance.py`), the slow equaliser of stage 2, on reduced validation clips after eight seconds of listening. Signal-to-noise ratio
+BALANCE = """Balance (`balance.py`), the slow part of stage 2, on reduced validation clips after eight seconds of listening: its gains alone on clean clips, and on such as are
+dulled or narrowed; all of stage 2 on clips without noise, worn or not (*worn*), and on degraded ones, with the U-Net fully trusted beside. Signal-to-noise ratio
 in dB (soft ceiling of 40), its change for the tenth of the clips that are served worst, and the difference of compressed band spectra:
 """
 
@@ -88,11 +89,11 @@ def curve(run: Path) -> str:
 
 def balance(run: Path) -> str:
     """What the balance does per kind, as a Markdown table; nothing for a run without one of its own."""
-    digits = {"ratio_in": 1, "ratio": 1, "worst_tenth": 1, "difference_in": 3, "difference": 3}
+    digits = {"ratio_in": 1, "ratio_full": 1, "ratio": 1, "worst_tenth": 1, "difference_in": 3, "difference": 3}
     found = curves.rows(run / "balance.csv")
     if not found:
         return ""
-    lines = ["| kind | ratio, without | with | worst tenth | difference, without | with |", "|---|---|---|---|---|---|"]
+    lines = ["| kind | ratio, without | U-Net trusted | with | worst tenth | difference, without | with |", "|---|---|---|---|---|---|---|"]
     lines += [f"| {r['kind']} | " + " | ".join(f"{float(r[name]):.{n}f}" for name, n in digits.items()) + " |" for r in found]
     return BALANCE + "\n" + "\n".join(lines) + "\n"
 

@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-FORMAT = 3
+FORMAT = 4
 """Version of the weights file's layout; the engine refuses any other."""
 
 UNIT_S = 1.0 / 300.0

@@ -280,16 +280,17 @@ BALANCE_FLOOR = 1e-4
 
 
 class Balance(nn.ModuleList):
-    """Stage 2's slow part: an equaliser that follows what the recording has sounded like lately.
+    """Stage 2's slow part: an equaliser that follows what the recording has sounded like lately, and how far stage 2's U-Net is trusted.
 
     Wear that dulls or narrows the band does the same to every frame, so seconds tell what one frame can't: how loud each
     band has been (with frames weighted by how loud they are, so that pauses say nothing), before and after stage 1.
-    Three dense layers make a gain per band of that. Trained by `balance.py`, apart from the U-Nets.
+    Three dense layers make two numbers per band of that: a gain, and the share of what the U-Net adds there. Trained by
+    `balance.py`, apart from the U-Nets.
     """
 
     def __init__(self, spec: Spec) -> None:
         hidden, bands = spec.balance, spec.bands
-        super().__init__((nn.Linear(2 * bands + 1, hidden), nn.Linear(hidden, hidden), nn.Linear(hidden, bands)))
+        super().__init__((nn.Linear(2 * bands + 1, hidden), nn.Linear(hidden, hidden), nn.Linear(hidden, 2 * bands)))
         self.keep = spec.balance_keep
         sizes = torch.tensor([stride for count, stride in spec.segments for _ in range(count)])
         self.register_buffer("sizes", sizes, persistent=False)
@@ -315,19 +316,20 @@ class Balance(nn.ModuleList):
         after = shape(stage1)
         return torch.cat((after, shape(dry) - after, age), -1)
 
-    def gains(self, seen: Tensor) -> Tensor:
-        """Gain per band, `[..., band]`."""
+    def said(self, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """Gain, and trust in the U-Net (0..1), per band: `[..., band]` each."""
         for layer in (self[0], self[1]):
             seen = functional.leaky_relu(layer(seen), SLOPE)
-        return torch.exp(BALANCE_LIMIT * torch.tanh(self[2](seen) / BALANCE_LIMIT))
+        gain, trust = self[2](seen).chunk(2, -1)
+        return torch.exp(BALANCE_LIMIT * torch.tanh(gain / BALANCE_LIMIT)), torch.sigmoid(trust)
 
-    def forward(self, dry: Tensor, stage1: Tensor) -> Tensor:
-        """Spectra `[batch, frame, bins, 2]` before and after stage 1 -> gain `[batch, frame, bin]`, no gradient."""
+    def forward(self, dry: Tensor, stage1: Tensor) -> tuple[Tensor, Tensor]:
+        """Spectra `[batch, frame, bins, 2]` before and after stage 1 -> gain and trust `[batch, frame, bin]`, no gradient."""
         with torch.no_grad(), torch.autocast(dry.device.type, enabled=False):
             frames = torch.arange(1, dry.shape[1] + 1, dtype=dry.dtype, device=dry.device)
             age = (1.0 - self.keep**frames)[None, :, None].expand(len(dry), -1, 1)
-            gains = self.gains(self.seen(self.heard(dry), self.heard(stage1), age))
-            return torch.repeat_interleave(gains, self.sizes, -1, output_size=dry.shape[-2])
+            said = self.said(self.seen(self.heard(dry), self.heard(stage1), age))
+            return tuple(torch.repeat_interleave(x, self.sizes, -1, output_size=dry.shape[-2]) for x in said)
 
 
 @dataclass
@@ -359,7 +361,7 @@ STAGE2_INPUTS = 6
 
 
 class Dualstep(nn.Module):
-    """Stage 1 (gain) and stage 2 (multi-frame complex filter, an additive term, and the balance behind them)."""
+    """Stage 1 (gain) and stage 2 (multi-frame complex filter and an additive term, both as far as the balance trusts them, and its gain behind them)."""
 
     def __init__(self, spec: Spec, folded: bool = False) -> None:
         super().__init__()
@@ -395,21 +397,35 @@ class Dualstep(nn.Module):
 
     def forward(self, spectrum: Tensor, stages: int = 2) -> Restored:
         """`spectrum [batch, frame, bins, 2]` of the damaged input; with `stages` 1 only stage 1 runs."""
+        gain, here, stage1, seen1, level = self._first(spectrum)
+        compressed1 = seen1.permute(0, 2, 3, 1)
+        if stages == 1:
+            return Restored(gain, stage1, compressed1, None, level)
+        gain2, trust = (x.unsqueeze(-1) for x in self.balance(here, stage1))
+        compressed2 = self._second(self._see(here, seen1, level) * trust, stage1, level) * power(gain2, 0.3)
+        return Restored(gain, stage1, compressed1, compressed2, level)
+
+    def trusting(self, spectrum: Tensor, trusts: tuple[float, ...]) -> list[Tensor]:
+        """Spectra `[batch, frame, bin, 2]` of stage 1, and of stage 2 without its gain and with each of these trusts everywhere."""
+        _, here, stage1, seen1, level = self._first(spectrum)
+        out = self._see(here, seen1, level)
+        return [stage1, *(decompress(self._second(out * trust, stage1, level) * level[..., None, None]) for trust in trusts)]
+
+    def _first(self, spectrum: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Stage 1's gain, the input it is about, its spectrum and features, and the level."""
         ahead = self.spec.lookahead_hops
         level = running_level(spectrum, self.spec)
         out = self._run(self.stage1, self.seen(spectrum, level))
         here = delay(spectrum, ahead)
         level = delay(level, ahead, first=level[:, :1])
         gain, stage1 = self.mask(out, here)
-        seen1 = features(stage1, level)
-        compressed1 = seen1.permute(0, 2, 3, 1)
-        if stages == 1:
-            return Restored(gain, stage1, compressed1, None, level)
+        return gain, here, stage1, features(stage1, level), level
+
+    def _see(self, here: Tensor, seen1: Tensor, level: Tensor) -> Tensor:
+        """What stage 2's U-Net says of the input and stage 1's features, `[batch, frame, bin, 2 taps + 2]`."""
         with torch.no_grad():
             seen = features(here, level)
-        out = self._run(self.stage2, torch.cat((seen, seen1), 1))
-        compressed2 = self._second(out, stage1, level) * power(self.balance(here, stage1), 0.3).unsqueeze(-1)
-        return Restored(gain, stage1, compressed1, compressed2, level)
+        return self._run(self.stage2, torch.cat((seen, seen1), 1))
 
     def _run(self, stage: Stage, seen: Tensor) -> Tensor:
         # Spectra span too many decades for half precision; what the stages see and say does not.
@@ -457,7 +473,7 @@ def costs(spec: Spec) -> dict[str, tuple[int, int]]:
             for a in (2 * c[level], c[level]):
                 layer(6 * a * c[level], c[level], bands >> level)
         found[name] = (weights, macs)
-    sizes = ((2 * spec.bands + 1, spec.balance), (spec.balance, spec.balance), (spec.balance, spec.bands))
+    sizes = ((2 * spec.bands + 1, spec.balance), (spec.balance, spec.balance), (spec.balance, 2 * spec.bands))
     found["balance"] = (sum((a + 1) * b for a, b in sizes), sum(a * b for a, b in sizes))
     return found
 

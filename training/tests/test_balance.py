@@ -1,4 +1,4 @@
-"""The balance: what it sees, that it starts as nothing, and that training teaches it to widen a narrow band."""
+"""The balance: what it sees, that it starts as nothing, and that training teaches it to widen a narrow band and whom to trust."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,8 @@ import tiny
 import torch
 
 from dualstep_training import balance, wear
-from dualstep_training.balance import LOOKS_S, Looks, Trainer, Wear, judged, reduced, table
+from dualstep_training.balance import LOOKS_S, TRUSTS, Looks, Trainer, Wear, judged, nothing, reduced, table
+from dualstep_training.export import export, folded_network, golden, randomise, read
 from dualstep_training.checkpoint import Checkpoint
 from dualstep_training.model import Balance, Dualstep, decaying_sum
 
@@ -17,14 +18,15 @@ def spectrum(frames: int, seed: int = 0, batch: int = 2) -> torch.Tensor:
 
 
 def looks(clips: int, seed: int) -> Looks:
-    """Clips whose bands fall off by 0-6 dB per octave, all seen before and after a stage 1 that does nothing."""
+    """Clips whose bands fall off by 0-6 dB per octave, all seen before and after stages that do nothing."""
     rng = np.random.default_rng(seed)
     hertz = Wear(tiny.spec(), 0).hertz.clamp_min(25.0)
     slope = torch.tensor(rng.uniform(-6, 0, (clips, 1, 1)), dtype=torch.float32)
     power = 10 ** (slope * torch.log2(hertz / 1000) / 10) * torch.tensor(rng.uniform(0.7, 1.4, (clips, len(LOOKS_S), hertz.shape[1])))
     sizes = torch.tensor([s for n, s in tiny.spec().segments for _ in range(n)])
     energy = (power * sizes).float()
-    return Looks(before=(power**0.3 * sizes).float(), after=(power**0.3 * sizes).float(), cc=energy, sc=energy, ss=energy)
+    thrice = torch.stack((energy,) * len(TRUSTS), 2)
+    return Looks(before=(power**0.3 * sizes).float(), after=(power**0.3 * sizes).float(), cc=energy, yc=thrice, yy=thrice)
 
 
 def test_decaying_sum_is_the_recursion():
@@ -38,7 +40,8 @@ def test_decaying_sum_is_the_recursion():
 
 def test_starts_as_nothing():
     z = spectrum(20)
-    assert torch.equal(Balance(tiny.spec())(z, z), torch.ones(2, 20, tiny.spec().bins))
+    gain, trust = Balance(tiny.spec())(z, z)
+    assert torch.equal(gain, torch.ones(2, 20, tiny.spec().bins)) and torch.equal(trust, 0.5 * gain)
 
 
 def test_level_and_pauses_say_nothing():
@@ -60,16 +63,17 @@ def test_bands_are_sums_of_their_bins():
 
 
 def test_energies_say_what_a_gain_does():
-    """The error that `judged` computes of three energies is that of the spectra themselves."""
+    """The error that `judged` computes of a few energies is that of the spectra themselves, here of a U-Net that adds something linear."""
     net = Dualstep(tiny.spec())
-    clean, worn = spectrum(600, 1), spectrum(600, 2)
-    got = reduced(net, worn, worn, clean)
-    gain = torch.rand(2, 32, generator=torch.Generator().manual_seed(3)) * 2
-    _, ratio = judged(net.spec, got.pick(torch.arange(2), torch.full((2,), 3)), gain)
+    clean, worn, added = spectrum(600, 1), spectrum(600, 2), spectrum(600, 4)
+    got = reduced(net, worn, worn, tuple(worn + trust * added for trust in TRUSTS), clean)
+    gain, trust = torch.rand(2, 2, 32, generator=torch.Generator().manual_seed(3))
+    gain = 2 * gain
+    _, ratio = judged(net.spec, got.pick(torch.arange(2), torch.full((2,), 3)), gain, trust)
     start = round(LOOKS_S[3] / net.spec.hop_s) + 1
     part = slice(start, start + round(balance.JUDGED_S / net.spec.hop_s))
-    wide = torch.repeat_interleave(gain, net.balance.sizes, -1)[:, None, :, None]
-    noise = (wide * worn[:, part] - clean[:, part]).square().sum((1, 2, 3))
+    gain, trust = (torch.repeat_interleave(x, net.balance.sizes, -1)[:, None, :, None] for x in (gain, trust))
+    noise = (gain * (worn + trust * added)[:, part] - clean[:, part]).square().sum((1, 2, 3))
     want = -10 * torch.log10(noise / clean[:, part].square().sum((1, 2, 3)) + 1e-4)
     torch.testing.assert_close(ratio, want, atol=1e-3, rtol=0)
 
@@ -86,13 +90,52 @@ def test_curves_are_those_of_wear():
 def test_learns_to_widen_a_narrow_band():
     torch.manual_seed(0)
     train, valid = looks(200, 1), looks(40, 2)
-    trainer = Trainer(Dualstep(tiny.spec()), train, train)
-    before = table(trainer, valid, valid)
+    trainer = Trainer(Dualstep(tiny.spec()), train, train, train)
+    before = table(trainer, valid, valid, valid)
     for step in range(600):
         trainer.train_step(step / 600)
-    after = table(trainer, valid, valid)
+    after = table(trainer, valid, valid, valid)
     assert before["narrow"]["difference"] == pytest.approx(before["narrow"]["difference_in"])
     assert after["narrow"]["difference"] < 0.7 * before["narrow"]["difference"]
+
+
+def test_learns_whom_to_trust():
+    """To thin clips the U-Net adds noise of a tenth of their energy, to full ones the half that they lack: trust follows."""
+    torch.manual_seed(0)
+
+    def with_u_net(clips: int, seed: int) -> tuple[Looks, torch.Tensor]:
+        made = looks(clips, seed)
+        thin = torch.arange(clips) % 2 == 0
+        made.before[thin, :, :8] *= 0.05
+        made.after[thin, :, :8] *= 0.05
+        part = torch.tensor([0.5, 0.75, 1.0])
+        alike = torch.where(thin[:, None], torch.tensor(1.0), part)[:, None, :, None]
+        energy = torch.where(thin[:, None], 1 + torch.tensor([0.0, 0.025, 0.1]), part)[:, None, :, None]
+        return Looks(made.before, made.after, made.cc, alike * made.yc, energy * made.yy), thin
+
+    train, valid = with_u_net(200, 1)[0], with_u_net(40, 2)
+    trainer = Trainer(Dualstep(tiny.spec()), looks(200, 1), train, train)
+    for step in range(400):
+        trainer.train_step(step / 400)
+    picked = valid[0].pick(torch.arange(40), torch.full((40,), len(LOOKS_S) - 1))
+    _, trust = trainer.said(picked, trainer.age[torch.full((40,), len(LOOKS_S) - 1)])
+    trust = trust.mean(-1)
+    assert float(trust[~valid[1]].mean()) > 0.8 and float(trust[valid[1]].mean()) < 0.2
+    worn = table(trainer, looks(40, 2), valid[0], valid[0])["worn"]
+    assert worn["ratio"] > max(worn["ratio_in"], worn["ratio_full"])
+
+
+def test_trust_scales_what_the_u_net_adds():
+    """All trust is the U-Net's output, none stage 1's."""
+    torch.manual_seed(0)
+    net, z = randomise(Dualstep(tiny.spec())), spectrum(30)
+    stage1, none, full = net.trusting(z, (0.0, 1.0))
+    torch.testing.assert_close(none, stage1, atol=1e-6, rtol=1e-4)
+    assert not torch.allclose(full, stage1, atol=1e-4)
+    with torch.no_grad():
+        net.balance[2].weight.zero_()
+        net.balance[2].bias.zero_()[net.spec.bands :] = 40.0
+    torch.testing.assert_close(net(z).stage2, full, atol=1e-6, rtol=1e-4)
 
 
 def test_the_command_puts_it_into_the_checkpoint(tmp_path, monkeypatch):
@@ -100,14 +143,31 @@ def test_the_command_puts_it_into_the_checkpoint(tmp_path, monkeypatch):
     net = Dualstep(tiny.spec())
     state = {key: value.clone() for key, value in net.state_dict().items()}
     Checkpoint(tiny.spec().metadata(), state, {key: value.clone() for key, value in state.items()}).save(run)
-    kept = {"train": [vars(looks(20, 1))] * 2, "valid": [vars(looks(8, 2))] * 2}
+    kept = {"train": [vars(looks(20, 1))] * 3, "valid": [vars(looks(8, 2))] * 3}
     torch.save(kept, run / "balance.pt")
-    monkeypatch.setattr(balance, "BATCH", (32, 16))
+    monkeypatch.setattr(balance, "BATCH", (32, 16, 16))
     assert balance.main(["--cache", str(tmp_path), "--run", str(run), "--steps", "5"]) == 0
     found = Checkpoint.load(run)
     assert not torch.equal(found.average["balance.2.weight"], state["balance.2.weight"])
     assert torch.equal(found.average["stage2.position"], state["stage2.position"])
     assert (run / "balance.csv").read_text().startswith("kind,ratio_in")
+
+
+def test_the_command_rewrites_a_weights_file_with_its_golden_vectors(tmp_path, monkeypatch):
+    path, kept, vectors = tmp_path / "tiny.safetensors", tmp_path / "looks" / "tiny.pt", tmp_path / "golden.safetensors"
+    export(randomise(Dualstep(tiny.spec())), path, None, {"commit": "abc", "data": "none", "hours": 1.5})
+    before, fields = read(path)
+    kept.parent.mkdir()
+    torch.save({"train": [vars(looks(20, 1))] * 3, "valid": [vars(looks(8, 2))] * 3}, kept)
+    monkeypatch.setattr(balance, "BATCH", (32, 16, 16))
+    arguments = ["--cache", str(tmp_path), "--weights", str(path), "--looks", str(kept), "--golden", str(vectors), "--steps", "5"]
+    assert balance.main(arguments) == 0
+    after, same = read(path)
+    assert same == fields
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed and all(name.startswith("balance.") for name in changed)
+    expected = golden(folded_network(tiny.spec(), after))
+    assert torch.equal(read(vectors)[0]["stage2"], torch.from_numpy(expected["stage2"]))
 
 
 def test_says_what_is_missing(tmp_path, capsys):

@@ -10,7 +10,7 @@ pub const UNITS_PER_SECOND: f64 = 300.0;
 pub const SAMPLE_RATES_HZ: std::ops::RangeInclusive<f64> = 8_000.0..=384_000.0;
 
 /// Version of the weights file's layout that this engine reads.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
 
 /// Geometry and widths, as the `spec` entry of a weights file's metadata declares them. Independent of the sample rate.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -131,7 +131,7 @@ pub fn layout(spec: &Spec) -> Vec<(String, Vec<usize>)> {
             }
         }
     }
-    let sizes = [2 * spec.bands() + 1, spec.balance, spec.balance, spec.bands()];
+    let sizes = [2 * spec.bands() + 1, spec.balance, spec.balance, 2 * spec.bands()];
     for (layer, size) in sizes.windows(2).enumerate() {
         all.push((format!("balance.{layer}.weight"), vec![size[1], size[0]]));
         all.push((format!("balance.{layer}.bias"), vec![size[1]]));
@@ -432,7 +432,7 @@ pub(crate) mod tests {
         assert!(message.contains("\"spec\"") && message.contains("found none"), "{message}");
 
         let message = refused(|header, _| {
-            header["__metadata__"]["spec"] = "{\"format\": 3}".into();
+            header["__metadata__"]["spec"] = "{\"format\": 4}".into();
         });
         assert!(message.contains("missing field"), "{message}");
 
@@ -440,7 +440,7 @@ pub(crate) mod tests {
         let message = refused(|header, _| {
             header["__metadata__"]["spec"] = "{\"format\": 1, \"name\": \"studio\"}".into();
         });
-        assert!(message.contains("format = 1: expected 3"), "{message}");
+        assert!(message.contains("format = 1: expected 4"), "{message}");
 
         let message = refused(|header, _| {
             let spec = header["__metadata__"]["spec"]

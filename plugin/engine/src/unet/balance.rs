@@ -1,4 +1,5 @@
-//! Stage 2's slow part: an equaliser that follows what the recording has sounded like in the last seconds. ARCHITECTURE.md, "Balance".
+//! Stage 2's slow part: what the recording has sounded like in the last seconds decides on an equaliser, and on how far stage 2's U-Net is trusted.
+//! ARCHITECTURE.md, "Balance".
 
 use super::kernel::{Activation, Affine, Buffer, Isa, Job, Rows};
 use super::math;
@@ -39,7 +40,7 @@ impl BalanceWeights {
             layers: [
                 layer(0, 2 * bands + 1, spec.balance, Activation::Leaky),
                 layer(1, spec.balance, spec.balance, Activation::Leaky),
-                layer(2, spec.balance, bands, Activation::None),
+                layer(2, spec.balance, 2 * bands, Activation::None),
             ],
             segments: spec.segments.clone(),
             bands,
@@ -71,8 +72,8 @@ pub(super) struct Balance {
 struct Heard {
     /// Long-term power of each band, compressed, before and after stage 1.
     power: [Vec<f32>; 2],
-    /// `[band]`.
-    gain: Buffer,
+    /// `[2 * band]`: gains, then trusts.
+    decided: Buffer,
 }
 
 impl Balance {
@@ -82,7 +83,7 @@ impl Balance {
         let hidden = weights.layers[0].columns();
         let heard = || Heard {
             power: [0, 1].map(|_| vec![0.0; bands]),
-            gain: Buffer::new(bands),
+            decided: Buffer::new(2 * bands),
         };
         Self {
             weights: Arc::clone(weights),
@@ -105,7 +106,7 @@ impl Balance {
         }
     }
 
-    /// Decides on the gains after all channels have been heard; the same for all if they are linked.
+    /// Decides on gains and trusts after all channels have been heard; the same for all if they are linked.
     pub(super) fn decide(&mut self, linked: bool) {
         self.faded *= self.weights.keep;
         if self.faded < 1e-9 {
@@ -135,31 +136,41 @@ impl Balance {
             }
             age[0] = 1.0 - self.faded;
 
-            let gain = &mut self.channels[channel].gain;
+            let decided = &mut self.channels[channel].decided;
             let [first, second] = &mut self.hidden;
             let [a, b, c] = &self.weights.layers;
             a.apply(&[row(&self.seen)], first);
             b.apply(&[row(first)], second);
-            c.apply(&[row(second)], gain);
-            self.weights.isa.run(Gains { gain });
+            c.apply(&[row(second)], decided);
+            let (gain, trust) = decided.split_at_mut(bands);
+            self.weights.isa.run(Decide { gain, trust });
         }
         if linked {
             let (first, others) = self.channels.split_at_mut(1);
             for other in others {
-                other.gain.copy_from_slice(&first[0].gain);
+                other.decided.copy_from_slice(&first[0].decided);
             }
         }
     }
 
     /// Gain of each bin of a channel.
     pub(super) fn gains(&self, channel: usize) -> impl Iterator<Item = f32> {
+        self.per_bin(&self.channels[channel].decided[..self.weights.bands])
+    }
+
+    /// Share, 0..=1, of what stage 2's U-Net says of each bin of a channel.
+    pub(super) fn trusts(&self, channel: usize) -> impl Iterator<Item = f32> {
+        self.per_bin(&self.channels[channel].decided[self.weights.bands..])
+    }
+
+    /// Values `[band]` for each bin.
+    fn per_bin(&self, values: &[f32]) -> impl Iterator<Item = f32> {
         let sizes = self
             .weights
             .segments
             .iter()
             .flat_map(|&[bands, size]| std::iter::repeat_n(size, bands));
-        let bands = self.channels[channel].gain.iter().zip(sizes);
-        bands.flat_map(|(gain, size)| std::iter::repeat_n(*gain, size))
+        values.iter().zip(sizes).flat_map(|(value, size)| std::iter::repeat_n(*value, size))
     }
 
     /// Back to the start of a stream.
@@ -230,18 +241,23 @@ impl Job for Shape<'_> {
     }
 }
 
-/// Turns what the last layer says into gains, in place.
-struct Gains<'a> {
+/// Turns what the last layer says into gains and trusts, in place.
+struct Decide<'a> {
     gain: &'a mut [f32],
+    trust: &'a mut [f32],
 }
 
-impl Job for Gains<'_> {
+impl Job for Decide<'_> {
     #[inline(always)]
     fn run(self) {
         for gain in self.gain {
             let said = math::exp(LIMIT * math::tanh(*gain / LIMIT));
             // What is not a number changes nothing.
             *gain = if said.is_nan() { 1.0 } else { said };
+        }
+        for trust in self.trust {
+            let said = math::sigmoid(*trust);
+            *trust = if said.is_nan() { 0.0 } else { said };
         }
     }
 }

@@ -94,7 +94,8 @@ pub fn clip(model: &Model, spectrum: &Tensor) -> Result<Clip> {
     let level_here = delay(&level, ahead, first)?;
     let stage1 = here.broadcast_mul(&gain.unsqueeze(2)?)?;
     let both = Tensor::cat(&[features(&here, &level_here)?, features(&stage1, &level_here)?], 0)?;
-    let out = stage(model, Network::Stage2, &both, &mut Memory::default())?;
+    let [gain2, trust] = balance(model, &here, &stage1)?;
+    let out = stage(model, Network::Stage2, &both, &mut Memory::default())?.broadcast_mul(&trust.unsqueeze(2)?)?;
 
     let mut filtered = stage1.clone();
     for tap in 0..spec.taps {
@@ -109,12 +110,12 @@ pub fn clip(model: &Model, spectrum: &Tensor) -> Result<Clip> {
     let z = (compressed.broadcast_div(&level_here)? + out.narrow(2, 2 * spec.taps, 2)?)?;
     let z = z.broadcast_mul(&level_here)?;
     let stage2 = z.broadcast_mul(&power(&z)?.powf(7.0 / 6.0)?)?;
-    let stage2 = stage2.broadcast_mul(&balance(model, &here, &stage1)?.unsqueeze(2)?)?;
+    let stage2 = stage2.broadcast_mul(&gain2.unsqueeze(2)?)?;
     Ok(Clip { level, gain, stage2 })
 }
 
-/// The balance's gain `[frame, bin]`, from the spectra `[frame, bin, 2]` before and after stage 1.
-fn balance(model: &Model, dry: &Tensor, stage1: &Tensor) -> Result<Tensor> {
+/// The balance's gain and its trust in the U-Net, `[frame, bin]` each, from the spectra `[frame, bin, 2]` before and after stage 1.
+fn balance(model: &Model, dry: &Tensor, stage1: &Tensor) -> Result<[Tensor; 2]> {
     let spec = model.spec();
     let keep = f64::from(spec.balance_keep);
     // Half the logarithm of each band's long-term power over the mean of all bands, `[frame, band]`.
@@ -156,15 +157,19 @@ fn balance(model: &Model, dry: &Tensor, stage1: &Tensor) -> Result<Tensor> {
             x = leaky(&x)?;
         }
     }
-    let gain = ((x / f64::from(LIMIT))?.tanh()? * f64::from(LIMIT))?.exp()?;
-    let mut bins = Vec::new();
-    let mut band = 0;
-    for &[count, size] in &spec.segments {
-        let piece = gain.narrow(1, band, count)?.unsqueeze(2)?.broadcast_as((frames, count, size))?;
-        bins.push(piece.reshape((frames, count * size))?);
-        band += count;
-    }
-    Tensor::cat(&bins, 1)
+    let per_bin = |values: &Tensor| {
+        let mut bins = Vec::new();
+        let mut band = 0;
+        for &[count, size] in &spec.segments {
+            let piece = values.narrow(1, band, count)?.unsqueeze(2)?.broadcast_as((frames, count, size))?;
+            bins.push(piece.reshape((frames, count * size))?);
+            band += count;
+        }
+        Tensor::cat(&bins, 1)
+    };
+    let (gain, trust) = (x.narrow(1, 0, spec.bands())?, x.narrow(1, spec.bands(), spec.bands())?);
+    let gain = ((gain / f64::from(LIMIT))?.tanh()? * f64::from(LIMIT))?.exp()?;
+    Ok([per_bin(&gain)?, per_bin(&candle_nn::ops::sigmoid(&trust)?)?])
 }
 
 /// Compressed magnitudes of `[frame, bin, 2]`: `[frame, bin]`.

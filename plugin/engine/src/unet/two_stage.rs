@@ -168,9 +168,15 @@ impl TwoStage {
         }
         let values = self.bins * (2 * self.taps + 2);
         for (channel, restored) in frame.restored.chunks_exact_mut(self.bins).enumerate() {
+            let said = &mut self.said[channel * values..][..values];
+            for (said, trust) in said.chunks_exact_mut(2 * self.taps + 2).zip(self.balance.trusts(channel)) {
+                for value in said {
+                    *value *= trust;
+                }
+            }
             let [re, im, add_re, add_im] = &mut self.scratch;
             self.isa.run(Restore {
-                said: &self.said[channel * values..][..values],
+                said,
                 taps: self.taps,
                 past,
                 newest: self.newest,
