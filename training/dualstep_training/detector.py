@@ -5,6 +5,7 @@
     python -m dualstep_training.detector export --run RUN --cache CACHE --out ../assets/weights/detector.safetensors \\
         --golden ../tests/data/golden/detector.safetensors
 
+`--init ../assets/weights/detector.safetensors --rate 0.0005` begins with the weights of an exported file, `--more 1 3` with further residual layers on top.
 `--minutes` is the budget of the whole run, along which the learning rate falls. `--resume` goes on from the run's checkpoint, and
 `--call-minutes 8` ends a call earlier, so that one run can be cut into several. On a CPU: `--device cpu --batch 8 --seconds 0.6 --threads 1`.
 Making batches is the processor's work, about 190 s of audio per second and worker; the network asks for about as many workers as there are cores.
@@ -32,7 +33,7 @@ import argparse
 import json
 import os
 import sys
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -225,6 +226,20 @@ def read(path: Path) -> Detector:
     values["level"] = values.pop("level.weight").clamp_min(1e-30).log()
     names = {key.replace(".conv.", "."): key for key in net.state_dict()}
     net.load_state_dict({names[key]: value for key, value in values.items()})
+    return net
+
+
+def unfolded(plain: Detector, more: tuple[int, ...] = ()) -> Detector:
+    """The same function with batch norms that do nothing yet, and `more` residual layers, of these dilations, that add nothing yet: where training goes on."""
+    net = Detector(replace(plain.spec, dilations=(*plain.spec.dilations, *more))).eval()
+    with torch.no_grad():
+        for layer in net.layers[len(plain.layers) :]:
+            layer.conv.weight.zero_()
+        state = net.state_dict()
+        for key, value in plain.state_dict().items():
+            # A batch norm follows every convolution that has one: the folded bias is its.
+            state[key if key in state else key.replace(".conv.bias", ".norm.bias")] = value
+    net.load_state_dict(state)
     return net
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import copy
 import csv
+import json
 import math
 import os
 import signal
@@ -13,10 +14,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
+from safetensors import safe_open
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .detector import Detector, DetectorError, Spec
+from .detector import Detector, DetectorError, Spec, read, unfolded
 from .detector_feed import DESTROYED, IGNORED, Feed, Labelled
 
 NAME = "checkpoint.pt"
@@ -73,11 +75,11 @@ def audio_of(batch: Labelled, device: str) -> Tensor:
 class Run:
     """Network, average, optimiser and counts: what a checkpoint holds."""
 
-    def __init__(self, folder: Path, device: str):
-        self.folder, self.device = folder, device
-        self.net = Detector().to(device)
+    def __init__(self, folder: Path, device: str, net: Detector | None = None, rate: float = RATE):
+        self.folder, self.device, self.rate = folder, device, rate
+        self.net = (net or Detector()).to(device)
         self.average = copy.deepcopy(self.net).eval()
-        self.optimiser = torch.optim.AdamW(self.net.parameters(), lr=RATE, weight_decay=0.001)
+        self.optimiser = torch.optim.AdamW(self.net.parameters(), lr=rate, weight_decay=0.001)
         self.step, self.skipped, self.calls, self.hours, self.elapsed_s = 0, 0, 0, 0.0, 0.0
         self.frozen = False
 
@@ -102,7 +104,7 @@ class Run:
     def train_step(self, batch: Labelled, progress: float) -> float:
         """One step. One that isn't finite changes nothing."""
         self._mode(progress)
-        rate = RATE * min(1.0, (self.step + 1) / WARMUP_STEPS) * (LAST_RATE + (1 - LAST_RATE) * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0))))
+        rate = self.rate * min(1.0, (self.step + 1) / WARMUP_STEPS) * (LAST_RATE + (1 - LAST_RATE) * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0))))
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         loss = loss_of(self.net(audio_of(batch, self.device)), batch, self.net.spec.lookahead, self.device)
@@ -124,7 +126,7 @@ class Run:
     def _mode(self, progress: float) -> None:
         """Freezes the batch norms' statistics in the last part of the budget."""
         self.net.train()
-        if progress < FREEZE_FROM:
+        if progress < FREEZE_FROM and not self.frozen:
             return
         if not self.frozen:
             self.frozen = True
@@ -176,6 +178,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, default=0, help="CPU threads of the network; 0: torch's choice")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--resume", action="store_true", help="go on from the run's checkpoint")
+    parser.add_argument("--init", type=Path, help="exported file to begin with; its batch norms are folded, so they stay frozen")
+    parser.add_argument("--more", type=int, nargs="+", default=[], metavar="DILATION", help="with --init: residual layers to put on top")
+    parser.add_argument("--rate", type=float, default=RATE, help=f"highest learning rate (default: {RATE})")
 
 
 def train(options: argparse.Namespace) -> None:
@@ -184,7 +189,11 @@ def train(options: argparse.Namespace) -> None:
         torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.benchmark = True
-    run = Run(options.run, options.device)
+    if options.more and not options.init:
+        raise DetectorError("--more puts layers on top of the weights of --init, and there is no --init")
+    net, hours = _begun(options)
+    run = Run(options.run, options.device, net, options.rate)
+    run.hours, run.frozen = hours, net is not None
     if options.resume:
         run.resume()
     elif (options.run / NAME).exists():
@@ -201,6 +210,19 @@ def train(options: argparse.Namespace) -> None:
         feed.close()
         run.save()
     print(f"{time.strftime('%H:%M:%S')} saved: {run.step} steps, {run.hours:.2f} h of audio, {run.skipped} steps skipped", flush=True)
+
+
+def _begun(options: argparse.Namespace) -> tuple[Detector | None, float]:
+    """What a run begins with, and the hours behind it."""
+    if options.resume:
+        return Detector(Spec(**_saved(options.run)["spec"])), 0.0
+    if not options.init:
+        return None, 0.0
+    if not options.init.exists():
+        raise FileNotFoundError(f"no weights at {options.init}")
+    with safe_open(str(options.init), "np") as file:
+        hours = float(json.loads(file.metadata()["spec"]).get("hours", 0.0))
+    return unfolded(read(options.init), tuple(options.more)), hours
 
 
 def _loop(run: Run, feed: Feed, options: argparse.Namespace, stop: list[int]) -> None:

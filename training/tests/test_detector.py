@@ -153,6 +153,32 @@ def test_trains_saves_resumes_and_exports(cache: Path, tmp_path: Path):
     assert np.abs(net.probability(torch.from_numpy(vectors["clip"])[None])[0].numpy() - found).max() < 1e-4
 
 
+def test_goes_on_from_a_file_with_more_layers(cache: Path, tmp_path: Path):
+    """A run begun with exported weights computes what they do, whatever layers are put on top, and trains those too."""
+    shaken, first = detector.Detector().eval(), tmp_path / "first.safetensors"
+    with torch.no_grad():
+        for module in shaken.modules():
+            if isinstance(module, torch.nn.BatchNorm1d):
+                module.running_mean.normal_()
+                module.weight.uniform_(0.5, 2.0)
+                module.bias.normal_(0.0, 0.3)
+    detector.export(shaken, first, None, {"commit": "abc", "data": "none", "hours": 3.0})
+    clip = torch.from_numpy(detector.golden_clip())[None]
+    begun = detector.unfolded(detector.read(first), (1, 9))
+    assert begun.spec.dilations == (1, 3, 9, 27, 1, 9)
+    torch.testing.assert_close(begun.probability(clip), shaken.probability(clip), atol=1e-4, rtol=0)
+    run = tmp_path / "run"
+    detector_train.train(options(cache, run, init=first, more=[1, 9], rate=1e-3))
+    detector_train.train(options(cache, run, steps=5, resume=True))
+    net, state = detector_train.load(run)
+    assert state["step"] == 5 and state["hours"] > 3.0 and state["frozen"]
+    assert net.layers[5].conv.weight.any(), "what was put on top has been trained"
+    with pytest.raises(detector.DetectorError, match="--init"):
+        detector_train.train(options(cache, tmp_path / "other", more=[1]))
+    with pytest.raises(FileNotFoundError, match="no weights at"):
+        detector_train.train(options(cache, tmp_path / "other", init=tmp_path / "none"))
+
+
 def test_learns_obvious_clicks():
     """Pulses over noise: after some steps they are told from it."""
     generator = np.random.default_rng(0)
