@@ -284,13 +284,13 @@ class Balance(nn.ModuleList):
 
     Wear that dulls or narrows the band does the same to every frame, so seconds tell what one frame can't: how loud each
     band has been (with frames weighted by how loud they are, so that pauses say nothing), before and after stage 1.
-    Three dense layers make two numbers per band of that: a gain, and the share of what the U-Net adds there. Trained by
-    `balance.py`, apart from the U-Nets.
+    Three dense layers make a gain per band of that, and one number: the share of what the U-Net adds. Trained by `balance.py`,
+    apart from the U-Nets.
     """
 
     def __init__(self, spec: Spec) -> None:
         hidden, bands = spec.balance, spec.bands
-        super().__init__((nn.Linear(2 * bands + 1, hidden), nn.Linear(hidden, hidden), nn.Linear(hidden, 2 * bands)))
+        super().__init__((nn.Linear(2 * bands + 1, hidden), nn.Linear(hidden, hidden), nn.Linear(hidden, bands + 1)))
         self.keep = spec.balance_keep
         sizes = torch.tensor([stride for count, stride in spec.segments for _ in range(count)])
         self.register_buffer("sizes", sizes, persistent=False)
@@ -317,19 +317,19 @@ class Balance(nn.ModuleList):
         return torch.cat((after, shape(dry) - after, age), -1)
 
     def said(self, seen: Tensor) -> tuple[Tensor, Tensor]:
-        """Gain, and trust in the U-Net (0..1), per band: `[..., band]` each."""
+        """Gain per band, `[..., band]`, and trust in the U-Net (0..1), `[..., 1]`."""
         for layer in (self[0], self[1]):
             seen = functional.leaky_relu(layer(seen), SLOPE)
-        gain, trust = self[2](seen).chunk(2, -1)
+        gain, trust = self[2](seen).split((len(self.sizes), 1), -1)
         return torch.exp(BALANCE_LIMIT * torch.tanh(gain / BALANCE_LIMIT)), torch.sigmoid(trust)
 
     def forward(self, dry: Tensor, stage1: Tensor) -> tuple[Tensor, Tensor]:
-        """Spectra `[batch, frame, bins, 2]` before and after stage 1 -> gain and trust `[batch, frame, bin]`, no gradient."""
+        """Spectra `[batch, frame, bins, 2]` before and after stage 1 -> gain `[batch, frame, bin]` and trust `[batch, frame, 1]`, no gradient."""
         with torch.no_grad(), torch.autocast(dry.device.type, enabled=False):
             frames = torch.arange(1, dry.shape[1] + 1, dtype=dry.dtype, device=dry.device)
             age = (1.0 - self.keep**frames)[None, :, None].expand(len(dry), -1, 1)
-            said = self.said(self.seen(self.heard(dry), self.heard(stage1), age))
-            return tuple(torch.repeat_interleave(x, self.sizes, -1, output_size=dry.shape[-2]) for x in said)
+            gain, trust = self.said(self.seen(self.heard(dry), self.heard(stage1), age))
+            return torch.repeat_interleave(gain, self.sizes, -1, output_size=dry.shape[-2]), trust
 
 
 @dataclass
@@ -473,7 +473,7 @@ def costs(spec: Spec) -> dict[str, tuple[int, int]]:
             for a in (2 * c[level], c[level]):
                 layer(6 * a * c[level], c[level], bands >> level)
         found[name] = (weights, macs)
-    sizes = ((2 * spec.bands + 1, spec.balance), (spec.balance, spec.balance), (spec.balance, 2 * spec.bands))
+    sizes = ((2 * spec.bands + 1, spec.balance), (spec.balance, spec.balance), (spec.balance, spec.bands + 1))
     found["balance"] = (sum((a + 1) * b for a, b in sizes), sum(a * b for a, b in sizes))
     return found
 

@@ -131,7 +131,7 @@ pub fn layout(spec: &Spec) -> Vec<(String, Vec<usize>)> {
             }
         }
     }
-    let sizes = [2 * spec.bands() + 1, spec.balance, spec.balance, 2 * spec.bands()];
+    let sizes = [2 * spec.bands() + 1, spec.balance, spec.balance, spec.bands() + 1];
     for (layer, size) in sizes.windows(2).enumerate() {
         all.push((format!("balance.{layer}.weight"), vec![size[1], size[0]]));
         all.push((format!("balance.{layer}.bias"), vec![size[1]]));

@@ -40,7 +40,7 @@ impl BalanceWeights {
             layers: [
                 layer(0, 2 * bands + 1, spec.balance, Activation::Leaky),
                 layer(1, spec.balance, spec.balance, Activation::Leaky),
-                layer(2, spec.balance, 2 * bands, Activation::None),
+                layer(2, spec.balance, bands + 1, Activation::None),
             ],
             segments: spec.segments.clone(),
             bands,
@@ -72,7 +72,7 @@ pub(super) struct Balance {
 struct Heard {
     /// Long-term power of each band, compressed, before and after stage 1.
     power: [Vec<f32>; 2],
-    /// `[2 * band]`: gains, then trusts.
+    /// `[band + 1]`: gains, then the trust.
     decided: Buffer,
 }
 
@@ -83,7 +83,7 @@ impl Balance {
         let hidden = weights.layers[0].columns();
         let heard = || Heard {
             power: [0, 1].map(|_| vec![0.0; bands]),
-            decided: Buffer::new(2 * bands),
+            decided: Buffer::new(bands + 1),
         };
         Self {
             weights: Arc::clone(weights),
@@ -106,7 +106,7 @@ impl Balance {
         }
     }
 
-    /// Decides on gains and trusts after all channels have been heard; the same for all if they are linked.
+    /// Decides on gains and trust after all channels have been heard; the same for all if they are linked.
     pub(super) fn decide(&mut self, linked: bool) {
         self.faded *= self.weights.keep;
         if self.faded < 1e-9 {
@@ -143,7 +143,10 @@ impl Balance {
             b.apply(&[row(first)], second);
             c.apply(&[row(second)], decided);
             let (gain, trust) = decided.split_at_mut(bands);
-            self.weights.isa.run(Decide { gain, trust });
+            self.weights.isa.run(Decide {
+                gain,
+                trust: &mut trust[0],
+            });
         }
         if linked {
             let (first, others) = self.channels.split_at_mut(1);
@@ -155,22 +158,18 @@ impl Balance {
 
     /// Gain of each bin of a channel.
     pub(super) fn gains(&self, channel: usize) -> impl Iterator<Item = f32> {
-        self.per_bin(&self.channels[channel].decided[..self.weights.bands])
-    }
-
-    /// Share, 0..=1, of what stage 2's U-Net says of each bin of a channel.
-    pub(super) fn trusts(&self, channel: usize) -> impl Iterator<Item = f32> {
-        self.per_bin(&self.channels[channel].decided[self.weights.bands..])
-    }
-
-    /// Values `[band]` for each bin.
-    fn per_bin(&self, values: &[f32]) -> impl Iterator<Item = f32> {
         let sizes = self
             .weights
             .segments
             .iter()
             .flat_map(|&[bands, size]| std::iter::repeat_n(size, bands));
-        values.iter().zip(sizes).flat_map(|(value, size)| std::iter::repeat_n(*value, size))
+        let bands = self.channels[channel].decided.iter().zip(sizes);
+        bands.flat_map(|(gain, size)| std::iter::repeat_n(*gain, size))
+    }
+
+    /// Share, 0..=1, of what stage 2's U-Net says of a channel that is done.
+    pub(super) fn trust(&self, channel: usize) -> f32 {
+        self.channels[channel].decided[self.weights.bands]
     }
 
     /// Back to the start of a stream.
@@ -241,10 +240,10 @@ impl Job for Shape<'_> {
     }
 }
 
-/// Turns what the last layer says into gains and trusts, in place.
+/// Turns what the last layer says into gains and the trust, in place.
 struct Decide<'a> {
     gain: &'a mut [f32],
-    trust: &'a mut [f32],
+    trust: &'a mut f32,
 }
 
 impl Job for Decide<'_> {
@@ -255,9 +254,7 @@ impl Job for Decide<'_> {
             // What is not a number changes nothing.
             *gain = if said.is_nan() { 1.0 } else { said };
         }
-        for trust in self.trust {
-            let said = math::sigmoid(*trust);
-            *trust = if said.is_nan() { 0.0 } else { said };
-        }
+        let said = math::sigmoid(*self.trust);
+        *self.trust = if said.is_nan() { 0.0 } else { said };
     }
 }

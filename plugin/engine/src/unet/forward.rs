@@ -114,7 +114,7 @@ pub fn clip(model: &Model, spectrum: &Tensor) -> Result<Clip> {
     Ok(Clip { level, gain, stage2 })
 }
 
-/// The balance's gain and its trust in the U-Net, `[frame, bin]` each, from the spectra `[frame, bin, 2]` before and after stage 1.
+/// The balance's gain `[frame, bin]` and its trust in the U-Net `[frame, 1]`, from the spectra `[frame, bin, 2]` before and after stage 1.
 fn balance(model: &Model, dry: &Tensor, stage1: &Tensor) -> Result<[Tensor; 2]> {
     let spec = model.spec();
     let keep = f64::from(spec.balance_keep);
@@ -157,19 +157,16 @@ fn balance(model: &Model, dry: &Tensor, stage1: &Tensor) -> Result<[Tensor; 2]> 
             x = leaky(&x)?;
         }
     }
-    let per_bin = |values: &Tensor| {
-        let mut bins = Vec::new();
-        let mut band = 0;
-        for &[count, size] in &spec.segments {
-            let piece = values.narrow(1, band, count)?.unsqueeze(2)?.broadcast_as((frames, count, size))?;
-            bins.push(piece.reshape((frames, count * size))?);
-            band += count;
-        }
-        Tensor::cat(&bins, 1)
-    };
-    let (gain, trust) = (x.narrow(1, 0, spec.bands())?, x.narrow(1, spec.bands(), spec.bands())?);
-    let gain = ((gain / f64::from(LIMIT))?.tanh()? * f64::from(LIMIT))?.exp()?;
-    Ok([per_bin(&gain)?, per_bin(&candle_nn::ops::sigmoid(&trust)?)?])
+    let trust = candle_nn::ops::sigmoid(&x.narrow(1, spec.bands(), 1)?)?;
+    let gain = ((x / f64::from(LIMIT))?.tanh()? * f64::from(LIMIT))?.exp()?;
+    let mut bins = Vec::new();
+    let mut band = 0;
+    for &[count, size] in &spec.segments {
+        let piece = gain.narrow(1, band, count)?.unsqueeze(2)?.broadcast_as((frames, count, size))?;
+        bins.push(piece.reshape((frames, count * size))?);
+        band += count;
+    }
+    Ok([Tensor::cat(&bins, 1)?, trust])
 }
 
 /// Compressed magnitudes of `[frame, bin, 2]`: `[frame, bin]`.

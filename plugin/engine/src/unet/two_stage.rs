@@ -169,11 +169,8 @@ impl TwoStage {
         let values = self.bins * (2 * self.taps + 2);
         for (channel, restored) in frame.restored.chunks_exact_mut(self.bins).enumerate() {
             let said = &mut self.said[channel * values..][..values];
-            for (said, trust) in said.chunks_exact_mut(2 * self.taps + 2).zip(self.balance.trusts(channel)) {
-                for value in said {
-                    *value *= trust;
-                }
-            }
+            let trust = self.balance.trust(channel);
+            said.iter_mut().for_each(|value| *value *= trust);
             let [re, im, add_re, add_im] = &mut self.scratch;
             self.isa.run(Restore {
                 said,
