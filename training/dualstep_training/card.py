@@ -33,9 +33,10 @@ took away where the signal dominates. Where the input is the target already, *in
 the SI-SDR after it says how little was changed.
 """
 
-BALANCE = """Balance (`balance.py`), the slow part of stage 2, on reduced validation clips after eight seconds of listening: its gains alone on clean clips, and on such as are
-dulled or narrowed; all of stage 2 on clips without noise, worn or not (*worn*), and on degraded ones, with the U-Net fully trusted beside. Signal-to-noise ratio
-in dB (soft ceiling of 40), its change for the tenth of the clips that are served worst, and the difference of compressed band spectra:
+BALANCE = """Balance (`balance.py`), the slow part of stage 2, on reduced validation clips after eight seconds of listening: its gains alone
+on clean clips, and on such as are dulled or narrowed; all of stage 2 on clips without noise, worn or not (*worn*), and on degraded
+ones, with the U-Net fully trusted beside. Signal-to-noise ratio in dB (soft ceiling of 40), its change for the tenth of the clips
+that are served worst, and the difference of compressed band spectra:
 """
 
 LIMITS = """## Limits

@@ -279,6 +279,10 @@ BALANCE_FLOOR = 1e-4
 """Long-term power of a band, relative to the mean, that counts as none: -67 dB before compression."""
 
 
+LEAST_TRUST = 0.01
+"""Trust under which stage 2's U-Net rests: it would add 40 dB less than it says. The engine doesn't compute it then."""
+
+
 class Balance(nn.ModuleList):
     """Stage 2's slow part: an equaliser that follows what the recording has sounded like lately, and how far stage 2's U-Net is trusted.
 
@@ -402,6 +406,7 @@ class Dualstep(nn.Module):
         if stages == 1:
             return Restored(gain, stage1, compressed1, None, level)
         gain2, trust = (x.unsqueeze(-1) for x in self.balance(here, stage1))
+        trust = trust * (trust >= LEAST_TRUST)
         compressed2 = self._second(self._see(here, seen1, level) * trust, stage1, level) * power(gain2, 0.3)
         return Restored(gain, stage1, compressed1, compressed2, level)
 

@@ -6,9 +6,9 @@ import tiny
 import torch
 
 from dualstep_training import balance, wear
-from dualstep_training.balance import LOOKS_S, TRUSTS, Looks, Trainer, Wear, judged, nothing, reduced, table
-from dualstep_training.export import export, folded_network, golden, randomise, read
+from dualstep_training.balance import LOOKS_S, TRUSTS, Looks, Trainer, Wear, judged, reduced, table
 from dualstep_training.checkpoint import Checkpoint
+from dualstep_training.export import export, folded_network, golden, randomise, read
 from dualstep_training.model import Balance, Dualstep, decaying_sum
 
 

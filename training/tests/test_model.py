@@ -115,7 +115,7 @@ def test_the_network_does_not_hear_the_level():
     x = spectrum(spec).double()
     with torch.no_grad():
         loud, quiet = net(x), net(x * 10 ** (-30 / 20))
-    torch.testing.assert_close(loud.gain, quiet.gain, atol=1e-4, rtol=0)
+    torch.testing.assert_close(loud.gain, quiet.gain, atol=3e-4, rtol=0)
     torch.testing.assert_close(loud.compressed2, quiet.compressed2, atol=1e-3, rtol=1e-3)
 
 

@@ -15,6 +15,9 @@ pub(super) const NOTHING: f32 = 1e-4;
 /// Least mean of the long-term powers that is divided by.
 pub(super) const FAINT: f32 = 1e-12;
 
+/// Trust under which stage 2's U-Net rests: it would add 40 dB less than it says.
+pub(super) const LEAST_TRUST: f32 = 0.01;
+
 /// The balance's weights, packed for the kernel of one instruction set.
 #[derive(Debug)]
 pub struct BalanceWeights {
@@ -167,7 +170,7 @@ impl Balance {
         bands.flat_map(|(gain, size)| std::iter::repeat_n(*gain, size))
     }
 
-    /// Share, 0..=1, of what stage 2's U-Net says of a channel that is done.
+    /// Share of what stage 2's U-Net says of a channel that is done: 0, or from [`LEAST_TRUST`] to 1.
     pub(super) fn trust(&self, channel: usize) -> f32 {
         self.channels[channel].decided[self.weights.bands]
     }
@@ -255,6 +258,7 @@ impl Job for Decide<'_> {
             *gain = if said.is_nan() { 1.0 } else { said };
         }
         let said = math::sigmoid(*self.trust);
-        *self.trust = if said.is_nan() { 0.0 } else { said };
+        // False as well for what is not a number.
+        *self.trust = if said >= LEAST_TRUST { said } else { 0.0 };
     }
 }

@@ -4,7 +4,7 @@
 //! `[channel][frame][bin]` as in ARCHITECTURE.md, "Network, exactly".
 
 use super::SLOPE;
-use super::balance::{FAINT, LIMIT, NOTHING};
+use super::balance::{FAINT, LEAST_TRUST, LIMIT, NOTHING};
 use super::math::EPSILON;
 use super::two_stage::SILENT_LEVEL;
 use crate::level::Level;
@@ -158,6 +158,7 @@ fn balance(model: &Model, dry: &Tensor, stage1: &Tensor) -> Result<[Tensor; 2]> 
         }
     }
     let trust = candle_nn::ops::sigmoid(&x.narrow(1, spec.bands(), 1)?)?;
+    let trust = (&trust * trust.ge(LEAST_TRUST)?.to_dtype(trust.dtype())?)?;
     let gain = ((x / f64::from(LIMIT))?.tanh()? * f64::from(LIMIT))?.exp()?;
     let mut bins = Vec::new();
     let mut band = 0;

@@ -242,3 +242,52 @@ fn missing_bins_stay_empty() {
         assert!(frame[..320].iter().any(|z| *z != Complex32::default()));
     }
 }
+
+/// Random weights with a balance that changes nothing, and trusts the U-Net as a logistic function of the recording's age: `slope * age - offset`.
+fn trusting(spec: &Spec, slope: f32, offset: f32) -> Model {
+    let mut bytes = untrained(spec, 11).expect("sound");
+    let (inputs, hidden) = (2 * spec.bands() + 1, spec.balance);
+    // The first of the hidden values is the age, and the last row of the last layer sees it alone.
+    let changes: [(&str, Option<(usize, f32)>); 6] = [
+        ("balance.0.weight", Some((inputs - 1, 1.0))),
+        ("balance.0.bias", None),
+        ("balance.1.weight", Some((0, 1.0))),
+        ("balance.1.bias", None),
+        ("balance.2.weight", Some((spec.bands() * hidden, slope))),
+        ("balance.2.bias", Some((spec.bands(), -offset))),
+    ];
+    for (name, change) in changes {
+        let file = safetensors::SafeTensors::deserialize(&bytes).expect("a file");
+        let data = file.tensor(name).expect("a tensor").data();
+        let (start, length) = (data.as_ptr() as usize - bytes.as_ptr() as usize, data.len());
+        bytes[start..start + length].fill(0);
+        if let Some((index, value)) = change {
+            bytes[start + 4 * index..][..4].copy_from_slice(&value.to_le_bytes());
+        }
+    }
+    Model::from_bytes(&bytes).expect("sound")
+}
+
+#[test]
+fn a_u_net_that_is_not_trusted_rests() {
+    let spec = small();
+    let (frames, bins) = (14, spec.bins);
+    let input = spectra(5, frames, bins);
+    // No trust, then some from the ninth frame on, whose age is 0.044.
+    for (slope, offset, wakes) in [(0.0, 20.0, frames), (2000.0, 2000.0 * 0.042, 8)] {
+        let model = trusting(&spec, slope, offset);
+        let mut stages = TwoStage::new(&model, 1);
+        let mut frame = RestoredFrame::default();
+        for (k, spectrum) in input.chunks_exact(bins).enumerate() {
+            stages.step(spectrum, true, &mut frame);
+            let stage1: Vec<Complex32> = frame.dry.iter().zip(&frame.gain).map(|(dry, gain)| dry * gain).collect();
+            let changed = frame.restored != stage1;
+            // Behind the look-ahead and in the quiet frames there is nothing to be changed.
+            let audible = stage1.iter().map(|z| z.norm()).sum::<f32>() > 1e-4;
+            assert_eq!(changed && audible, k >= wakes && audible, "frame {k}");
+        }
+        stages.reset();
+        let first = run(&mut TwoStage::new(&model, 1), &[&input], bins, true);
+        assert!(first == run(&mut stages, &[&input], bins, true), "a reset U-Net is a new one");
+    }
+}

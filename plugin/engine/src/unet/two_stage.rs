@@ -57,6 +57,8 @@ pub struct TwoStage {
     taps: usize,
     networks: [Stage; 2],
     balance: Balance,
+    /// Whether stage 2's U-Net rests, since the balance trusts it with no channel.
+    resting: bool,
     levels: Vec<Level>,
     floors: Vec<Floor>,
     /// The last `lookahead_hops + 1` frames, a ring.
@@ -114,6 +116,7 @@ impl TwoStage {
             taps: spec.taps,
             networks: [0, 1].map(|stage| Stage::new(model.stage(stage), channels)),
             balance: Balance::new(model.balance(), channels),
+            resting: false,
             levels: vec![Level::new(spec); channels],
             floors: vec![Floor::new(spec); channels],
             frames: vec![frame; spec.lookahead_hops + 1],
@@ -155,37 +158,59 @@ impl TwoStage {
 
         self.newest = (self.newest + 1) % self.taps;
         self.see_both(oldest, frame);
-        self.networks[1].step(&self.both, &mut self.said);
         self.balance.decide(linked);
+        self.ask_second(linked);
         let past: &[Vec<Complex32>] = &self.stage1;
-        if linked {
-            self.isa.run(LinkTaps {
-                said: &mut self.said,
-                stage1: &past[self.newest],
-                values: 2 * self.taps + 2,
-                bins: self.bins,
-            });
-        }
         let values = self.bins * (2 * self.taps + 2);
         for (channel, restored) in frame.restored.chunks_exact_mut(self.bins).enumerate() {
-            let said = &mut self.said[channel * values..][..values];
             let trust = self.balance.trust(channel);
-            said.iter_mut().for_each(|value| *value *= trust);
-            let [re, im, add_re, add_im] = &mut self.scratch;
-            self.isa.run(Restore {
-                said,
-                taps: self.taps,
-                past,
-                newest: self.newest,
-                bins: channel * self.bins..channel * self.bins + self.present,
-                level: self.frames[oldest].level[channel],
-                filtered: [re, im],
-                added: [add_re, add_im],
-                restored,
-            });
+            if trust > 0.0 {
+                let said = &mut self.said[channel * values..][..values];
+                said.iter_mut().for_each(|value| *value *= trust);
+                let [re, im, add_re, add_im] = &mut self.scratch;
+                self.isa.run(Restore {
+                    said,
+                    taps: self.taps,
+                    past,
+                    newest: self.newest,
+                    bins: channel * self.bins..channel * self.bins + self.present,
+                    level: self.frames[oldest].level[channel],
+                    filtered: [re, im],
+                    added: [add_re, add_im],
+                    restored,
+                });
+            } else {
+                let (present, missing) = restored.split_at_mut(self.present);
+                present.copy_from_slice(&past[self.newest][channel * self.bins..][..self.present]);
+                missing.fill(Complex32::default());
+            }
             for (restored, gain) in restored.iter_mut().zip(self.balance.gains(channel)) {
                 *restored *= gain;
             }
+        }
+    }
+
+    /// What stage 2's U-Net says of the frame, if it is trusted with a channel. Most recordings aren't worn, and it is half of the cost of both stages; after a
+    /// rest it starts anew.
+    fn ask_second(&mut self, linked: bool) {
+        let rested = std::mem::replace(
+            &mut self.resting,
+            (0..self.channels).all(|channel| self.balance.trust(channel) == 0.0),
+        );
+        if self.resting {
+            return;
+        }
+        if rested {
+            self.networks[1].reset();
+        }
+        self.networks[1].step(&self.both, &mut self.said);
+        if linked {
+            self.isa.run(LinkTaps {
+                said: &mut self.said,
+                stage1: &self.stage1[self.newest],
+                values: 2 * self.taps + 2,
+                bins: self.bins,
+            });
         }
     }
 
@@ -291,6 +316,7 @@ impl TwoStage {
             network.reset();
         }
         self.balance.reset();
+        self.resting = false;
         for level in &mut self.levels {
             level.reset();
         }
