@@ -6,6 +6,7 @@
 //! | `us_mono`, `us_stereo` | microseconds per hop for both stages with everything between them, the fastest of many |
 //! | `us_stereo_median` | the median: what other work on the machine makes of it |
 //! | `core_percent_stereo` | `us_stereo` as a share of the hop's duration |
+//! | `core_percent_stereo_resting` | the same while stage 2's U-Net rests, as it does in recordings that don't sound worn; all other figures are of both at work |
 //! | `gmacs`, `sgemm_gmacs`, `sgemm_share` | multiply-adds per nanosecond in stereo; the same of a matrix product of 512 x 512 x 512 on one thread, measured in between; their ratio. The product is that of the gemm crate, which takes the best instructions there are; beside AVX2 that of matrixmultiply, which stops there |
 //! | `allocations_per_hop` | calls to the allocator |
 //!
@@ -103,9 +104,18 @@ fn read(name: &str) -> Vec<u8> {
         .unwrap_or_else(|_| weights::untrained(&shipped_spec(name), 1).expect("the spec is sound"))
 }
 
+/// The model with the logit of its trust in stage 2's U-Net moved by so much: it always works, or always rests.
+fn trusting(mut bytes: Vec<u8>, by: f32, isa: Isa) -> Model {
+    let file = safetensors::SafeTensors::deserialize(&bytes).expect("a weights file");
+    let bias = file.tensor("balance.2.bias").expect("the balance's last layer").data();
+    let trust = bias.as_ptr() as usize - bytes.as_ptr() as usize + bias.len() - 4;
+    bytes[trust..trust + 4].copy_from_slice(&by.to_le_bytes());
+    Model::from_bytes_for(&bytes, isa).expect("the weights are sound")
+}
+
 fn measure(name: &str, isa: Isa) {
-    let model = Model::from_bytes_for(&read(name), isa).expect("the weights are sound");
-    let (mut mono, mut stereo) = (Bench::new(&model, 1), Bench::new(&model, 2));
+    let [model, resting] = [100.0, -100.0].map(|by| trusting(read(name), by, isa));
+    let (mut mono, mut stereo, mut resting) = (Bench::new(&model, 1), Bench::new(&model, 2), Bench::new(&resting, 2));
     let [a, b] = [1, 2].map(|seed| (0..SIDE * SIDE).map(|i| ((i * seed) as f32).sin()).collect::<Vec<f32>>());
     let mut c = vec![0.0; SIDE * SIDE];
     let instructions = format!("{isa:?}");
@@ -115,11 +125,13 @@ fn measure(name: &str, isa: Isa) {
     sgemm(avx2, &a, &b, &mut c);
 
     let (mut us_mono, mut us_stereo, mut peak, mut calls) = (f64::INFINITY, Vec::with_capacity(ROUNDS * HOPS), 0.0, 0);
+    let mut us_resting = f64::INFINITY;
     for _ in 0..ROUNDS {
         let before = allocator_calls();
         us_mono = mono.run().into_iter().fold(us_mono, f64::min);
         us_stereo.extend(stereo.run());
         calls += allocator_calls() - before;
+        us_resting = resting.run().into_iter().fold(us_resting, f64::min);
         peak = sgemm(avx2, &a, &b, &mut c).max(peak);
     }
     us_stereo.sort_by(f64::total_cmp);
@@ -139,6 +151,7 @@ fn measure(name: &str, isa: Isa) {
         "us_stereo": round(fastest),
         "us_stereo_median": round(median),
         "core_percent_stereo": round(100.0 * fastest / hop_us),
+        "core_percent_stereo_resting": round(100.0 * us_resting / hop_us),
         "gmacs": round(gmacs),
         "sgemm_gmacs": round(peak),
         "sgemm_share": round(gmacs / peak),
