@@ -280,7 +280,7 @@ BALANCE_FLOOR = 1e-4
 
 
 LEAST_TRUST = 0.01
-"""Trust under which stage 2's U-Net rests: it would add 40 dB less than it says. The engine doesn't compute it then."""
+"""Trust under which stage 2's U-Net adds nothing: it would be 40 dB less than it says. After 2 s of that the engine doesn't compute it any more."""
 
 
 class Balance(nn.ModuleList):

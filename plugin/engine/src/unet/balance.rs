@@ -15,7 +15,7 @@ pub(super) const NOTHING: f32 = 1e-4;
 /// Least mean of the long-term powers that is divided by.
 pub(super) const FAINT: f32 = 1e-12;
 
-/// Trust under which stage 2's U-Net rests: it would add 40 dB less than it says.
+/// Trust under which stage 2's U-Net adds nothing: it would be 40 dB less than it says.
 pub(super) const LEAST_TRUST: f32 = 0.01;
 
 /// The balance's weights, packed for the kernel of one instruction set.

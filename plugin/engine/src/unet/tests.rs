@@ -269,22 +269,29 @@ fn trusting(spec: &Spec, slope: f32, offset: f32) -> Model {
 }
 
 #[test]
-fn a_u_net_that_is_not_trusted_rests() {
+fn a_u_net_that_is_not_trusted_adds_nothing_and_wakes_up_gently() {
     let spec = small();
-    let (frames, bins) = (14, spec.bins);
+    let (frames, bins) = (180, spec.bins);
     let input = spectra(5, frames, bins);
-    // No trust, then some from the ninth frame on, whose age is 0.044.
-    for (slope, offset, wakes) in [(0.0, 20.0, frames), (2000.0, 2000.0 * 0.042, 8)] {
+    let age = |frame: i32| 1.0 - spec.balance_keep.powi(frame + 1);
+    // No trust; all of it from frame 8 on, before there was a rest; and from frame 120 on, 20 frames after one has begun.
+    for (slope, offset, wakes) in [(0.0, 20.0, frames), (9000.0, 9000.0 * age(8), 8), (9000.0, 9000.0 * age(120), 120)] {
         let model = trusting(&spec, slope, offset);
         let mut stages = TwoStage::new(&model, 1);
         let mut frame = RestoredFrame::default();
-        for (k, spectrum) in input.chunks_exact(bins).enumerate() {
+        let mut changes = Vec::new();
+        for spectrum in input.chunks_exact(bins) {
             stages.step(spectrum, true, &mut frame);
             let stage1: Vec<Complex32> = frame.dry.iter().zip(&frame.gain).map(|(dry, gain)| dry * gain).collect();
-            let changed = frame.restored != stage1;
-            // Behind the look-ahead and in the quiet frames there is nothing to be changed.
-            let audible = stage1.iter().map(|z| z.norm()).sum::<f32>() > 1e-4;
-            assert_eq!(changed && audible, k >= wakes && audible, "frame {k}");
+            let change: f32 = frame.restored.iter().zip(&stage1).map(|(a, b)| (a - b).norm_sqr()).sum();
+            changes.push(change);
+        }
+        assert!(changes[..wakes].iter().all(|change| *change == 0.0), "nothing before frame {wakes}");
+        if wakes < frames {
+            let loudest = |range: std::ops::Range<usize>| changes[range].iter().fold(0.0f32, |most, change| most.max(*change));
+            let (first, later) = (loudest(wakes..wakes + 5), loudest(wakes + 50..wakes + 55));
+            assert!(later > 0.0);
+            assert_eq!(first < 0.1 * later, wakes == 120, "{first} and {later} from frame {wakes} on");
         }
         stages.reset();
         let first = run(&mut TwoStage::new(&model, 1), &[&input], bins, true);

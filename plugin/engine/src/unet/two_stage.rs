@@ -7,6 +7,7 @@ use super::stage::Stage;
 use super::{FEATURES, SPECTRUM_FEATURES};
 use crate::floor::Floor;
 use crate::level::Level;
+use crate::spec::UNITS_PER_SECOND;
 use crate::weights::Model;
 use realfft::num_complex::Complex32;
 
@@ -18,6 +19,12 @@ pub(super) const SILENT_LEVEL: f64 = 0.004;
 
 /// Parts of spectrum values below this, -300 dB, count as zero: no power of them is subnormal.
 const SMALLEST: f32 = 1e-15;
+
+/// Stage 2's U-Net rests after so much time without trust in any channel. Trust comes and goes within seconds, and a U-Net that starts anew needs some time.
+const REST_AFTER_S: f64 = 2.0;
+
+/// Time in which it is trusted more and more after a rest: about how long its frames and its recurrent layer take to know the sound.
+const WARM_AFTER_S: f64 = 1.0;
 
 /// What both stages say of one frame, `lookahead_hops` behind the frame that went in. All fields are `[channel][bin]`, over the spec's `bins`.
 #[derive(Clone, Debug, Default)]
@@ -57,8 +64,12 @@ pub struct TwoStage {
     taps: usize,
     networks: [Stage; 2],
     balance: Balance,
-    /// Whether stage 2's U-Net rests, since the balance trusts it with no channel.
-    resting: bool,
+    /// Hops in a row in which stage 2's U-Net was trusted with no channel, up to those after which it rests.
+    untrusted: usize,
+    rest_after: usize,
+    /// Share of the trust that it gets, 1 but for the time after a rest, and what is added per hop.
+    warmth: f32,
+    warming: f32,
     levels: Vec<Level>,
     floors: Vec<Floor>,
     /// The last `lookahead_hops + 1` frames, a ring.
@@ -103,6 +114,8 @@ impl TwoStage {
     pub fn with_bins(model: &Model, channels: usize, present: usize) -> Self {
         let spec = model.spec();
         let size = channels * spec.bins;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few hundred hops at most")]
+        let hops = |seconds: f64| (seconds * UNITS_PER_SECOND / spec.hop_units as f64).round() as usize;
         let frame = Frame {
             spectrum: vec![Complex32::default(); size],
             features: Buffer::new(size * FEATURES[0]),
@@ -116,7 +129,11 @@ impl TwoStage {
             taps: spec.taps,
             networks: [0, 1].map(|stage| Stage::new(model.stage(stage), channels)),
             balance: Balance::new(model.balance(), channels),
-            resting: false,
+            untrusted: 0,
+            rest_after: hops(REST_AFTER_S),
+            warmth: 1.0,
+            #[expect(clippy::cast_precision_loss, reason = "a few hundred hops at most")]
+            warming: 1.0 / hops(WARM_AFTER_S) as f32,
             levels: vec![Level::new(spec); channels],
             floors: vec![Floor::new(spec); channels],
             frames: vec![frame; spec.lookahead_hops + 1],
@@ -163,7 +180,7 @@ impl TwoStage {
         let past: &[Vec<Complex32>] = &self.stage1;
         let values = self.bins * (2 * self.taps + 2);
         for (channel, restored) in frame.restored.chunks_exact_mut(self.bins).enumerate() {
-            let trust = self.balance.trust(channel);
+            let trust = self.balance.trust(channel) * self.warmth;
             if trust > 0.0 {
                 let said = &mut self.said[channel * values..][..values];
                 said.iter_mut().for_each(|value| *value *= trust);
@@ -190,19 +207,20 @@ impl TwoStage {
         }
     }
 
-    /// What stage 2's U-Net says of the frame, if it is trusted with a channel. Most recordings aren't worn, and it is half of the cost of both stages; after a
-    /// rest it starts anew.
+    /// What stage 2's U-Net says of the frame, unless it rests. Most recordings aren't worn, and it is half of the cost of both stages; after a rest it starts
+    /// anew.
     fn ask_second(&mut self, linked: bool) {
-        let rested = std::mem::replace(
-            &mut self.resting,
-            (0..self.channels).all(|channel| self.balance.trust(channel) == 0.0),
-        );
-        if self.resting {
+        let rested = self.untrusted == self.rest_after;
+        let trusted = (0..self.channels).any(|channel| self.balance.trust(channel) > 0.0);
+        self.untrusted = if trusted { 0 } else { (self.untrusted + 1).min(self.rest_after) };
+        if self.untrusted == self.rest_after {
             return;
         }
         if rested {
             self.networks[1].reset();
+            self.warmth = 0.0;
         }
+        self.warmth = (self.warmth + self.warming).min(1.0);
         self.networks[1].step(&self.both, &mut self.said);
         if linked {
             self.isa.run(LinkTaps {
@@ -316,7 +334,8 @@ impl TwoStage {
             network.reset();
         }
         self.balance.reset();
-        self.resting = false;
+        self.untrusted = 0;
+        self.warmth = 1.0;
         for level in &mut self.levels {
             level.reset();
         }
