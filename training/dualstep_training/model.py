@@ -406,7 +406,8 @@ class Dualstep(nn.Module):
         if stages == 1:
             return Restored(gain, stage1, compressed1, None, level)
         gain2, trust = (x.unsqueeze(-1) for x in self.balance(here, stage1))
-        trust = trust * (trust >= LEAST_TRUST)
+        # A U-Net in training is trusted: one that isn't would have nothing to learn from.
+        trust = torch.ones_like(trust) if self.training else trust * (trust >= LEAST_TRUST)
         compressed2 = self._second(self._see(here, seen1, level) * trust, stage1, level) * power(gain2, 0.3)
         return Restored(gain, stage1, compressed1, compressed2, level)
 

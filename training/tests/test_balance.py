@@ -140,6 +140,19 @@ def test_trust_scales_what_the_u_net_adds():
     torch.testing.assert_close(net(z).stage2, full, atol=1e-6, rtol=1e-4)
 
 
+def test_a_u_net_in_training_is_trusted():
+    """A balance that trusts it with nothing, as for most recordings, takes no gradient from it."""
+    torch.manual_seed(0)
+    net, z = randomise(Dualstep(tiny.spec())), spectrum(30)
+    with torch.no_grad():
+        net.balance[2].weight.zero_()
+        net.balance[2].bias.zero_()[net.spec.bands :] = -20.0
+    out = net.eval()(z)
+    torch.testing.assert_close(out.stage2, out.stage1, atol=1e-6, rtol=1e-4)
+    net.train()(z).compressed2.square().sum().backward()
+    assert all(head.weight.grad.abs().max() > 1e-3 for head in net.stage2.head)
+
+
 def test_the_command_puts_it_into_the_checkpoint(tmp_path, monkeypatch):
     run = tmp_path / "run"
     net = Dualstep(tiny.spec())
