@@ -190,7 +190,7 @@ def trained(variant: Variant, plan: Plan, material: Material) -> dict[str, objec
     row["parameters"] = sum(p.numel() for p in run.net.parameters())
     clip = round(plan.config.recipe.seconds * validate.RATE_HZ)
     row["mmac_per_frame"] = macs_per_frame(variant.net(run.config.spec).eval(), run.config.spec, run.stft.frames(clip)) / 1e6
-    row["widths"] = list(run.config.spec.widths)
+    row["widths"] = [list(stage.widths) for stage in run.config.spec.stages]
     run.run()
     row |= {"steps": run.phase_steps, "audio_hours": run.hours, "seconds": run.elapsed_s, "skipped": run.skipped}
     for split in SPLITS:

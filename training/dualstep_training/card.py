@@ -113,7 +113,8 @@ def card(cache: Path, runs: list[Path], notes: list[str]) -> str:
     """The whole model card."""
     saved = [Checkpoint.load(run) for run in runs]
     specs = [Spec.from_metadata(one.spec) for one in saved]
-    sizes = [f"{sum(n for n, _ in costs(s).values()):,} parameters in {s.name} (widths {s.widths[0]}-{s.widths[-1]})" for s in specs]
+    widths = [" and ".join(f"{stage.widths[0]}-{stage.widths[-1]}" for stage in s.stages) for s in specs]
+    sizes = [f"{sum(n for n, _ in costs(s).values()):,} parameters in {s.name} (widths {w})" for s, w in zip(specs, widths)]
     parts = [HEAD.format(sizes=" and ".join(sizes))]
     for run, one in zip(runs, saved):
         name = one.spec["name"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 from dataclasses import dataclass, field
@@ -10,8 +11,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from .config import ConfigError, Spec
+from .config import ConfigError, Spec, StageSpec
 from .export import folded_network, read
+from .grow import grow
 from .model import Dualstep
 
 NAME = "checkpoint.pt"
@@ -64,34 +66,42 @@ def manifest_hash(cache: Path) -> str:
 
 
 def initialise(net: Dualstep, weights: Path, calibrate_with: Tensor) -> float:
-    """Starts `net` from a checkpoint or an exported file of the same widths, whatever the hop.
+    """Starts `net` from a checkpoint or an exported file, of the same widths or of smaller ones (see `grow.py`), whatever the hop.
 
     An exported file has no batch norms left: their statistics are measured on `calibrate_with`, a spectrum
     `[batch, frame, bins, 2]`, such that the network still does the same. Returns the hours of audio behind the weights.
-    Raises `ConfigError` if the networks differ in more than their geometry in time.
+    Raises `ConfigError` if the networks differ in more than their geometry in time, or `net` is the narrower one.
     """
-    if weights.suffix != ".safetensors":
-        saved = Checkpoint.load(weights)
-        _check_widths(net.spec, saved.spec)
-        net.load_state_dict(saved.average)
-        return saved.hours
-    tensors, fields = read(weights)
-    _check_widths(net.spec, fields)
-    folded = folded_network(net.spec, tensors)
-    own = net.state_dict()
-    for name, value in folded.state_dict().items():
-        if name in own:
-            own[name] = value
-    net.load_state_dict(own)
-    _unfold(net, tensors, calibrate_with)
-    return float(fields.get("hours", 0.0))
+    file = weights.suffix == ".safetensors"
+    saved = None if file else Checkpoint.load(weights)
+    tensors, fields = read(weights) if file else (saved.average, saved.spec)
+    start = Dualstep(_spec_to_start_from(net.spec, fields)).to(calibrate_with.device)
+    if file:
+        own = start.state_dict()
+        own.update({name: value for name, value in folded_network(start.spec, tensors).state_dict().items() if name in own})
+        start.load_state_dict(own)
+        _unfold(start, tensors, calibrate_with)
+    else:
+        start.load_state_dict(tensors)
+    if start.spec == net.spec:
+        net.load_state_dict(start.state_dict())
+    else:
+        grow(start, net, calibrate_with)
+    return float(fields.get("hours", 0.0)) if file else saved.hours
 
 
-def _check_widths(spec: Spec, fields: dict[str, object]) -> None:
-    for key in ("bins", "segments", "widths", "squeeze", "taps", "balance"):
+def _spec_to_start_from(spec: Spec, fields: dict[str, object]) -> Spec:
+    """`spec` with the stages of a weights file or a checkpoint."""
+    for key in ("bins", "segments", "taps", "balance"):
         have = _tupled(fields[key])
         if have != getattr(spec, key):
             raise ConfigError(f"the weights have {key} {have}, {spec.name} asks for {getattr(spec, key)}")
+    stages = tuple(StageSpec(**{key: _tupled(value) for key, value in stage.items()}) for stage in fields["stages"])
+    for number, (have, wanted) in enumerate(zip(stages, spec.stages), 1):
+        levels = len(have.widths) == len(wanted.widths)
+        if not levels or any(a > b for a, b in zip((*have.widths, have.squeeze), (*wanted.widths, wanted.squeeze))):
+            raise ConfigError(f"stage {number} of the weights has {have}, {spec.name} asks for {wanted}: a stage can grow, but not shrink")
+    return dataclasses.replace(spec, stages=stages)
 
 
 def _tupled(value: object) -> object:

@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-FORMAT = 4
+FORMAT = 5
 """Version of the weights file's layout; the engine refuses any other."""
 
 UNIT_S = 1.0 / 300.0
@@ -36,6 +36,16 @@ COEFFICIENTS = ("level_rise", "level_fall", "floor_keep", "balance_keep")
 
 
 @dataclass(frozen=True)
+class StageSpec:
+    """What one of the two U-Nets is made of."""
+
+    widths: tuple[int, ...]
+    """Channels of level 0..4."""
+    squeeze: int
+    """Channels per band that enter the recurrent layer."""
+
+
+@dataclass(frozen=True)
 class Spec:
     """What a weights file declares about its network. Field names are the keys of the file's `spec` metadata."""
 
@@ -52,10 +62,8 @@ class Spec:
     """Bins the network sees, from 0 Hz."""
     segments: tuple[tuple[int, int], ...]
     """`(bands, stride)`: so many bands of so many bins each, from 0 Hz up."""
-    widths: tuple[int, ...]
-    """Channels of level 0..4."""
-    squeeze: int
-    """Channels per band that enter the recurrent layer."""
+    stages: tuple[StageSpec, StageSpec]
+    """Stage 1 and stage 2."""
     taps: int
     """Complex taps of stage 2: this frame of stage 1's output and the ones before it."""
     balance: int
@@ -66,8 +74,10 @@ class Spec:
         covered = sum(bands * stride for bands, stride in self.segments)
         if covered != self.bins:
             raise ConfigError(f"{self.name}: the segments cover {covered} bins, the network has {self.bins}")
-        if self.bands % (1 << (len(self.widths) - 1)):
-            raise ConfigError(f"{self.name}: {self.bands} bands can't be halved {len(self.widths) - 1} times")
+        for stage in self.stages:
+            halvings = len(stage.widths) - 1
+            if self.bands % (1 << halvings):
+                raise ConfigError(f"{self.name}: {self.bands} bands can't be halved {halvings} times")
         if self.synthesis_hops != 2:
             raise ConfigError(f"{self.name}: the synthesis window must be 2 hops, not {self.synthesis_hops}")
 
@@ -117,7 +127,7 @@ class Spec:
         """
         if fields.get("format") != FORMAT:
             raise ConfigError(f"weights of format {fields.get('format')}; this code reads {FORMAT}")
-        spec = _build(cls, {f.name: fields.get(f.name) for f in dataclasses.fields(cls)})
+        spec = _build(cls, _with_stages({f.name: fields.get(f.name) for f in dataclasses.fields(cls)}))
         for key in COEFFICIENTS:
             if abs(float(fields[key]) - getattr(spec, key)) > 1e-6:
                 raise ConfigError(f"{spec.name}: {key} is {fields[key]}, the hop asks for {getattr(spec, key)}")
@@ -163,7 +173,15 @@ class Config:
         except FileNotFoundError:
             known = ", ".join(sorted(p.stem for p in CONFIGS.glob("*.json")))
             raise ConfigError(f"no config {name!r}; there are: {known}") from None
-        return cls(_build(Spec, fields["spec"]), _build(Recipe, fields.get("recipe", {})))
+        return cls(_build(Spec, _with_stages(fields["spec"])), _build(Recipe, fields.get("recipe", {})))
+
+
+def _with_stages(fields: dict[str, object]) -> dict[str, object]:
+    """A spec's JSON with its stages built."""
+    stages = fields.get("stages") or ()
+    if len(stages) != 2:
+        raise ConfigError(f"{fields.get('name')}: {len(stages)} stages, expected 2: what each of the two U-Nets is made of")
+    return {**fields, "stages": tuple(_build(StageSpec, stage) for stage in stages)}
 
 
 def _build(kind: type, fields: dict[str, object]):

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .config import Config, Spec
+from .config import Config, Spec, StageSpec
 from .recurrent import gru
 
 EPSILON = 1e-18
@@ -167,7 +167,7 @@ class Stage(nn.Module):
     shapes of the parameters are then exactly the file's.
     """
 
-    def __init__(self, spec: Spec, cin: int, outs: int, folded: bool = False) -> None:
+    def __init__(self, spec: Spec, sizes: StageSpec, cin: int, outs: int, folded: bool = False) -> None:
         super().__init__()
         self.spec, self.cin, self.outs = spec, cin, outs
 
@@ -178,7 +178,7 @@ class Stage(nn.Module):
             # Two causal convolutions of 2 frames x 3 bands; `_two` pads the frame before the first.
             return nn.ModuleList(nn.Conv2d(n, after, (2, 3), padding=(0, 1), bias=folded) for n in (before, after))
 
-        c = spec.widths
+        c = sizes.widths
         top = len(c) - 1
         strides = [stride for _, stride in spec.segments]
         self.stem = nn.ModuleList(nn.Conv2d(cin, c[0], (1, s), (1, s), bias=folded) for s in strides)
@@ -187,10 +187,10 @@ class Stage(nn.Module):
         before = (c[0], *c[:-1])
         self.encoder = nn.ModuleList(pair(before[i], c[i]) for i in range(top + 1))
         self.encoder_norm = nn.ModuleList(nn.ModuleList((norm(w), norm(w))) for w in c)
-        self.squeeze = nn.Conv2d(c[top], spec.squeeze, 1)
-        hidden = spec.squeeze * (spec.bands >> top)
+        self.squeeze = nn.Conv2d(c[top], sizes.squeeze, 1)
+        hidden = sizes.squeeze * (spec.bands >> top)
         self.gru = nn.GRU(hidden, hidden, batch_first=True)
-        self.expand = nn.Conv2d(spec.squeeze, c[top], 1)
+        self.expand = nn.Conv2d(sizes.squeeze, c[top], 1)
         self.up = nn.ModuleList(
             nn.ConvTranspose2d(c[i + 1], c[i], (1, 2), (1, 2), bias=folded) for i in range(top)
         )
@@ -372,8 +372,8 @@ class Dualstep(nn.Module):
         self.spec = spec
         self.half = False
         """Whether the stages compute in bfloat16 where that is safe: for training on a GPU."""
-        self.stage1 = self.make_stage(STAGE1_INPUTS, 1, folded)
-        self.stage2 = self.make_stage(STAGE2_INPUTS, 2 * spec.taps + 2, folded)
+        self.stage1 = self.make_stage(spec.stages[0], STAGE1_INPUTS, 1, folded)
+        self.stage2 = self.make_stage(spec.stages[1], STAGE2_INPUTS, 2 * spec.taps + 2, folded)
         self.balance = Balance(spec).requires_grad_(False)
         with torch.no_grad():
             for head in self.stage1.head:
@@ -384,9 +384,9 @@ class Dualstep(nn.Module):
                 head.weight.zero_()
                 head.bias.zero_()
 
-    def make_stage(self, cin: int, outs: int, folded: bool) -> nn.Module:
+    def make_stage(self, sizes: StageSpec, cin: int, outs: int, folded: bool) -> nn.Module:
         """One of the two U-Nets. This and the methods up to `forward` are what the ablation's variants replace."""
-        return Stage(self.spec, cin, outs, folded)
+        return Stage(self.spec, sizes, cin, outs, folded)
 
     def seen(self, spectrum: Tensor, level: Tensor) -> Tensor:
         """What stage 1 sees, `[batch, STAGE1_INPUTS, frame, bin]`, no gradient."""
@@ -453,8 +453,9 @@ class Dualstep(nn.Module):
 def costs(spec: Spec) -> dict[str, tuple[int, int]]:
     """Parameters (folded, as exported) and multiply-adds per frame, of each stage and of the balance."""
     found = {}
-    for name, cin, outs in (("stage1", STAGE1_INPUTS, 1), ("stage2", STAGE2_INPUTS, 2 * spec.taps + 2)):
-        c, bands, top = spec.widths, spec.bands, len(spec.widths) - 1
+    kinds = (("stage1", STAGE1_INPUTS, 1), ("stage2", STAGE2_INPUTS, 2 * spec.taps + 2))
+    for (name, cin, outs), sizes in zip(kinds, spec.stages):
+        c, bands, top = sizes.widths, spec.bands, len(sizes.widths) - 1
         weights = macs = 0
 
         def layer(size: int, bias: int, times: int) -> None:
@@ -470,9 +471,9 @@ def costs(spec: Spec) -> dict[str, tuple[int, int]]:
             before = c[max(level - 1, 0)]
             for a in (before, c[level]):
                 layer(6 * a * c[level], c[level], bands >> level)
-        hidden = spec.squeeze * (bands >> top)
-        layer(c[top] * spec.squeeze, spec.squeeze + c[top], bands >> top)
-        layer(c[top] * spec.squeeze, 0, bands >> top)
+        hidden = sizes.squeeze * (bands >> top)
+        layer(c[top] * sizes.squeeze, sizes.squeeze + c[top], bands >> top)
+        layer(c[top] * sizes.squeeze, 0, bands >> top)
         layer(6 * hidden * hidden, 6 * hidden, 1)
         for level in range(top):
             layer(2 * c[level + 1] * c[level], c[level], bands >> (level + 1))

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .config import Spec
+from .config import Spec, StageSpec
 from .model import NORM_MOMENTUM, SLOPE, Dualstep
 from .recurrent import gru
 
@@ -151,5 +151,5 @@ class Paper24(Dualstep):
         self.base, self.growth = base, growth
         super().__init__(replace(spec, lookahead_hops=0))
 
-    def make_stage(self, cin: int, outs: int, folded: bool) -> nn.Module:
+    def make_stage(self, sizes: StageSpec, cin: int, outs: int, folded: bool) -> nn.Module:
         return UNet(self.spec, cin, outs, self.base, self.growth)

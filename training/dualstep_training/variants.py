@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .config import Spec
+from .config import Spec, StageSpec
 from .loss import Loss, Weights, with_magnitude
 from .model import Dualstep, Restored, Stage, costs, delay, running_level
 from .paper24 import DOUBLED, QUADRUPLED, Paper24
@@ -52,8 +52,8 @@ def of(kind: type[Stage]) -> type[Dualstep]:
     """Both stages of another kind."""
 
     class Other(Dualstep):
-        def make_stage(self, cin: int, outs: int, folded: bool) -> nn.Module:
-            return kind(self.spec, cin, outs, folded)
+        def make_stage(self, sizes: StageSpec, cin: int, outs: int, folded: bool) -> nn.Module:
+            return kind(self.spec, sizes, cin, outs, folded)
 
     return Other
 
@@ -61,8 +61,8 @@ def of(kind: type[Stage]) -> type[Dualstep]:
 class ComplexMask(Dualstep):
     """Stage 1 may turn phases: the mask is 1 + its head, as stage 2's first tap is."""
 
-    def make_stage(self, cin: int, outs: int, folded: bool) -> nn.Module:
-        return super().make_stage(cin, 2 if outs == 1 else outs, folded)
+    def make_stage(self, sizes: StageSpec, cin: int, outs: int, folded: bool) -> nn.Module:
+        return super().make_stage(sizes, cin, 2 if outs == 1 else outs, folded)
 
     def __init__(self, spec: Spec, folded: bool = False) -> None:
         super().__init__(spec, folded)
@@ -78,8 +78,8 @@ class ComplexMask(Dualstep):
 class NoFloor(Dualstep):
     """Stage 1 isn't told the noise floor."""
 
-    def make_stage(self, cin: int, outs: int, folded: bool) -> nn.Module:
-        return super().make_stage(cin - 1 if outs == 1 else cin, outs, folded)
+    def make_stage(self, sizes: StageSpec, cin: int, outs: int, folded: bool) -> nn.Module:
+        return super().make_stage(sizes, cin - 1 if outs == 1 else cin, outs, folded)
 
     def seen(self, spectrum: Tensor, level: Tensor) -> Tensor:
         return super().seen(spectrum, level)[:, :-1]
@@ -88,8 +88,8 @@ class NoFloor(Dualstep):
 class GainAlone(Dualstep):
     """Stage 1 without a second: a gain is all there is between the input and the unworn recording."""
 
-    def make_stage(self, cin: int, outs: int, folded: bool) -> nn.Module:
-        return super().make_stage(cin, outs, folded) if outs == 1 else NoStage()
+    def make_stage(self, sizes: StageSpec, cin: int, outs: int, folded: bool) -> nn.Module:
+        return super().make_stage(sizes, cin, outs, folded) if outs == 1 else NoStage()
 
     def forward(self, spectrum: Tensor, stages: int = 2) -> Restored:
         out = super().forward(spectrum, 1)
@@ -99,8 +99,8 @@ class GainAlone(Dualstep):
 class OneStage(Dualstep):
     """One stage that sees what stage 1 does and may do what stage 2 may: complex taps and an additive term."""
 
-    def make_stage(self, cin: int, outs: int, folded: bool) -> nn.Module:
-        return super().make_stage(cin, 2 * self.spec.taps + 2, folded) if outs == 1 else NoStage()
+    def make_stage(self, sizes: StageSpec, cin: int, outs: int, folded: bool) -> nn.Module:
+        return super().make_stage(sizes, cin, 2 * self.spec.taps + 2, folded) if outs == 1 else NoStage()
 
     def __init__(self, spec: Spec, folded: bool = False) -> None:
         super().__init__(spec, folded)
@@ -148,17 +148,22 @@ class CleanTarget(Loss):
 
 def scaled(spec: Spec, factor: float) -> Spec:
     """All widths times `factor`, in steps of 4."""
-    return replace(spec, widths=tuple(max(4, 4 * round(factor * width / 4)) for width in spec.widths))
+    def wider(stage: StageSpec) -> StageSpec:
+        return replace(stage, widths=tuple(max(4, 4 * round(factor * width / 4)) for width in stage.widths))
+
+    first, second = map(wider, spec.stages)
+    return replace(spec, stages=(first, second))
 
 
 def as_dear_as_both(spec: Spec) -> Spec:
     """The widths with which one stage costs what both cost at the spec's."""
     goal = sum(macs for _, macs in costs(spec).values())
+    alike = replace(spec, stages=(spec.stages[0],) * 2)
 
     def off(factor: float) -> float:
-        return abs(costs(scaled(spec, factor))["stage2"][1] - goal)
+        return abs(costs(scaled(alike, factor))["stage2"][1] - goal)
 
-    return scaled(spec, min((1.0 + 0.01 * step for step in range(100)), key=off))
+    return scaled(alike, min((0.5 + 0.01 * step for step in range(150)), key=off))
 
 
 VARIANTS = (

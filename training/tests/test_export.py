@@ -1,5 +1,6 @@
 """Weights files: folding, round trip, refusals."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -56,7 +57,7 @@ def test_metadata_is_what_the_engine_reads(tmp_path):
         spec = json.loads(file.metadata()["spec"])
     assert set(spec) == {
         *("format", "name", "version", "hop_units", "analysis_hops", "synthesis_hops", "lookahead_hops", "bins"),
-        *("segments", "widths", "squeeze", "taps", "balance", "level_rise", "level_fall", "level_floor", "floor_keep"),
+        *("segments", "stages", "taps", "balance", "level_rise", "level_fall", "level_floor", "floor_keep"),
         *("balance_keep", "commit", "data", "hours"),
     }
     assert spec["segments"] == [[16, 1], [16, 3]]
@@ -107,11 +108,11 @@ def test_a_network_can_start_from_an_exported_file(tmp_path):
         np.testing.assert_allclose(trained, expected["gain"], atol=1e-3)
 
 
-def test_other_widths_are_refused_as_a_start(tmp_path):
+def test_other_bins_are_refused_as_a_start(tmp_path):
     out = tmp_path / "w.safetensors"
     export(randomise(Dualstep(tiny.spec())), out, None, ORIGIN)
-    other = Spec(**{**tiny.spec().__dict__, "widths": (4, 4, 6, 6, 10)})
-    with pytest.raises(ConfigError, match="widths"):
+    other = dataclasses.replace(tiny.spec(), bins=48, segments=((16, 1), (16, 2)))
+    with pytest.raises(ConfigError, match="bins 64, tiny asks for 48"):
         initialise(Dualstep(other), out, exporter.golden_spectrum(other))
 
 

@@ -214,7 +214,7 @@ def test_end_to_end(tmp_path, capsys):
     assert "live asks for" in capsys.readouterr().err
     wide = tmp_path / "wide.json"
     studio, narrow = Config.load("studio").spec, Config.load("live").spec
-    wide.write_text(json.dumps({"spec": dataclasses.asdict(dataclasses.replace(narrow, widths=studio.widths, squeeze=studio.squeeze))}))
+    wide.write_text(json.dumps({"spec": dataclasses.asdict(dataclasses.replace(narrow, stages=studio.stages))}))
     assert train.main([*live, str(wide)]) == 0, "another hop is no hindrance"
 
 

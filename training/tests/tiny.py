@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from dualstep_training.config import Config, Recipe, Spec
+from dualstep_training.config import Config, Recipe, Spec, StageSpec
 
 RATE_HZ = 48_000
 
@@ -22,8 +22,7 @@ def spec(lookahead: int = 1, name: str = "tiny", hop_units: int = 6, analysis_ho
         lookahead_hops=lookahead,
         bins=64,
         segments=((16, 1), (16, 3)),
-        widths=(4, 4, 6, 6, 8),
-        squeeze=4,
+        stages=(StageSpec((4, 6, 6, 8, 10), 5), StageSpec((4, 4, 6, 6, 8), 4)),
         taps=3,
         balance=7,
     )

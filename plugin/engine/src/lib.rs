@@ -17,5 +17,5 @@ pub mod weights;
 pub use controls::Controls;
 
 pub use restorer::{HopReport, Restorer};
-pub use spec::{Geometry, Spec, SpecError};
+pub use spec::{Geometry, Spec, SpecError, StageSpec};
 pub use weights::{Model, WeightsError};

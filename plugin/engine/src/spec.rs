@@ -10,7 +10,7 @@ pub const UNITS_PER_SECOND: f64 = 300.0;
 pub const SAMPLE_RATES_HZ: std::ops::RangeInclusive<f64> = 8_000.0..=384_000.0;
 
 /// Version of the weights file's layout that this engine reads.
-pub const FORMAT: u32 = 4;
+pub const FORMAT: u32 = 5;
 
 /// Geometry and widths, as the `spec` entry of a weights file's metadata declares them. Independent of the sample rate.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,10 +33,8 @@ pub struct Spec {
     pub bins: usize,
     /// `[bands, bins per band]` from the bottom up.
     pub segments: Vec<[usize; 2]>,
-    /// Channels per level, from full resolution down.
-    pub widths: Vec<usize>,
-    /// Channels per band that enter and leave the recurrent layer.
-    pub squeeze: usize,
+    /// What each of the two U-Nets is made of: stage 1, stage 2.
+    pub stages: [StageSpec; 2],
     /// Complex taps of stage 2, the frame itself and those before it.
     pub taps: usize,
     /// Hidden width of stage 2's balance.
@@ -60,6 +58,15 @@ pub struct Spec {
     /// Hours of audio the weights were trained on.
     #[serde(default)]
     pub hours: f64,
+}
+
+/// What one of the two U-Nets is made of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StageSpec {
+    /// Channels per level, from full resolution down.
+    pub widths: Vec<usize>,
+    /// Channels per band that enter and leave the recurrent layer.
+    pub squeeze: usize,
 }
 
 /// Why a [`Spec`] can't be used.
@@ -96,10 +103,10 @@ impl Spec {
         self.bands() >> level
     }
 
-    /// Size of the recurrent layer: input and hidden.
+    /// Size of a stage's recurrent layer: input and hidden.
     #[must_use]
-    pub fn recurrent(&self) -> usize {
-        self.squeeze * self.bands_at(self.widths.len().saturating_sub(1))
+    pub fn recurrent(&self, stage: &StageSpec) -> usize {
+        stage.squeeze * self.bands_at(stage.widths.len().saturating_sub(1))
     }
 
     /// Checks a file's layout version before anything else of its spec is read: another layout has other fields.
@@ -145,9 +152,6 @@ impl Spec {
         if !(1..=8).contains(&self.taps) {
             return field("taps", self.taps.to_string(), "1 to 8");
         }
-        if !(1..=8).contains(&self.widths.len()) || self.widths.iter().any(|w| !(1..=512).contains(w)) {
-            return field("widths", format!("{:?}", self.widths), "1 to 8 widths of 1 to 512");
-        }
         let covered = self
             .segments
             .iter()
@@ -159,13 +163,28 @@ impl Spec {
                 &format!("segments that cover {} bins", self.bins),
             );
         }
-        if !self.bands().is_multiple_of(1 << (self.widths.len() - 1)) {
-            return field("segments", format!("{} bands", self.bands()), "a multiple of 2^(levels - 1) bands");
-        }
-        for (name, value) in [("squeeze", self.squeeze), ("balance", self.balance)] {
-            if !(1..=512).contains(&value) {
-                return field(name, value.to_string(), "1 to 512");
+        for (number, StageSpec { widths, squeeze }) in (1..).zip(&self.stages) {
+            if !(1..=8).contains(&widths.len()) || widths.iter().any(|w| !(1..=512).contains(w)) {
+                return field(
+                    "stages",
+                    format!("widths {widths:?} in stage {number}"),
+                    "1 to 8 widths of 1 to 512",
+                );
             }
+            let multiple = 1 << (widths.len() - 1);
+            if !self.bands().is_multiple_of(multiple) {
+                return field(
+                    "segments",
+                    format!("{} bands", self.bands()),
+                    &format!("a multiple of {multiple} for the {} levels of stage {number}", widths.len()),
+                );
+            }
+            if !(1..=512).contains(squeeze) {
+                return field("stages", format!("squeeze {squeeze} in stage {number}"), "1 to 512");
+            }
+        }
+        if !(1..=512).contains(&self.balance) {
+            return field("balance", self.balance.to_string(), "1 to 512");
         }
         for (name, value) in [("level_rise", self.level_rise), ("level_fall", self.level_fall)] {
             if !(value > 0.0 && value <= 1.0) {

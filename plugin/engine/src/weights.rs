@@ -1,6 +1,6 @@
 //! Reads weights files and checks them against the spec they carry.
 
-use crate::spec::{Spec, SpecError};
+use crate::spec::{Spec, SpecError, StageSpec};
 use crate::unet::{BalanceWeights, FEATURES, Isa, StageWeights};
 use candle_core::{Device, Tensor};
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
@@ -97,7 +97,7 @@ pub fn layout(spec: &Spec) -> Vec<(String, Vec<usize>)> {
     for (stage, cin) in FEATURES.into_iter().enumerate() {
         let outs = outs(spec, stage);
         let mut add = |name: String, shape: &[usize]| all.push((format!("stage{}.{name}", stage + 1), shape.to_vec()));
-        let widths = &spec.widths;
+        let StageSpec { ref widths, squeeze } = spec.stages[stage];
         let (first, top) = (widths[0], widths.len() - 1);
         for (i, [_, stride]) in spec.segments.iter().enumerate() {
             add(format!("stem.{i}.weight"), &[first, cin, 1, *stride]);
@@ -112,14 +112,14 @@ pub fn layout(spec: &Spec) -> Vec<(String, Vec<usize>)> {
                 add(format!("encoder.{level}.{j}.bias"), &[width]);
             }
         }
-        let hidden = spec.recurrent();
-        add("squeeze.weight".into(), &[spec.squeeze, widths[top], 1, 1]);
-        add("squeeze.bias".into(), &[spec.squeeze]);
+        let hidden = spec.recurrent(&spec.stages[stage]);
+        add("squeeze.weight".into(), &[squeeze, widths[top], 1, 1]);
+        add("squeeze.bias".into(), &[squeeze]);
         for part in ["ih", "hh"] {
             add(format!("gru.weight_{part}_l0"), &[3 * hidden, hidden]);
             add(format!("gru.bias_{part}_l0"), &[3 * hidden]);
         }
-        add("expand.weight".into(), &[widths[top], spec.squeeze, 1, 1]);
+        add("expand.weight".into(), &[widths[top], squeeze, 1, 1]);
         add("expand.bias".into(), &[widths[top]]);
         for level in 0..top {
             let width = widths[level];
@@ -168,7 +168,14 @@ impl Model {
         let values = read_all(&file, layout(&spec))?;
         let stages = [0, 1].map(|stage| {
             let get = |name: &str| values[&format!("stage{}.{name}", stage + 1)].1.as_slice();
-            Arc::new(StageWeights::pack(isa, &spec, FEATURES[stage], outs(&spec, stage), get))
+            Arc::new(StageWeights::pack(
+                isa,
+                &spec,
+                &spec.stages[stage],
+                FEATURES[stage],
+                outs(&spec, stage),
+                get,
+            ))
         });
         let get = |name: &str| values[&format!("balance.{name}")].1.as_slice();
         let balance = Arc::new(BalanceWeights::pack(isa, &spec, get));
@@ -363,8 +370,10 @@ pub(crate) mod tests {
             lookahead_hops: 1,
             bins: 800,
             segments: vec![[64, 1], [64, 2], [32, 4], [32, 15]],
-            widths: vec![32, 48, 64, 96, 128],
-            squeeze: 24,
+            stages: [0, 1].map(|_| StageSpec {
+                widths: vec![32, 48, 64, 96, 128],
+                squeeze: 24,
+            }),
             taps: 3,
             balance: 192,
             level_rise: 0.095_162_58,
@@ -378,15 +387,14 @@ pub(crate) mod tests {
         }
     }
 
-    /// A network small enough to test in no time, with odd widths.
+    /// Networks small enough to test in no time, with odd widths, and unlike each other.
     pub(crate) fn small() -> Spec {
         Spec {
             name: "small".into(),
             lookahead_hops: 2,
             bins: 30,
             segments: vec![[4, 1], [5, 2], [3, 4], [4, 1]],
-            widths: vec![5, 8, 3],
-            squeeze: 3,
+            stages: [(vec![5, 8, 3], 3), (vec![6, 7], 4)].map(|(widths, squeeze)| StageSpec { widths, squeeze }),
             taps: 2,
             balance: 6,
             ..studio()
@@ -432,7 +440,7 @@ pub(crate) mod tests {
         assert!(message.contains("\"spec\"") && message.contains("found none"), "{message}");
 
         let message = refused(|header, _| {
-            header["__metadata__"]["spec"] = "{\"format\": 4}".into();
+            header["__metadata__"]["spec"] = "{\"format\": 5}".into();
         });
         assert!(message.contains("missing field"), "{message}");
 
@@ -440,7 +448,7 @@ pub(crate) mod tests {
         let message = refused(|header, _| {
             header["__metadata__"]["spec"] = "{\"format\": 1, \"name\": \"studio\"}".into();
         });
-        assert!(message.contains("format = 1: expected 4"), "{message}");
+        assert!(message.contains("format = 1: expected 5"), "{message}");
 
         let message = refused(|header, _| {
             let spec = header["__metadata__"]["spec"]
@@ -459,6 +467,23 @@ pub(crate) mod tests {
             message.contains("stage1.encoder.1.0.weight has shape [8, 5, 2, 3]") && message.contains("[9, 5, 2, 3]"),
             "{message}"
         );
+
+        for (from, to, found, expected) in [
+            ("[6,7]", "[6,0]", "stages = widths [6, 0] in stage 2", "1 to 8 widths of 1 to 512"),
+            (
+                "[6,7]",
+                "[6,7,6,7,6,7]",
+                "segments = 16 bands",
+                "a multiple of 32 for the 6 levels of stage 2",
+            ),
+            ("\"squeeze\":4", "\"squeeze\":513", "stages = squeeze 513 in stage 2", "1 to 512"),
+        ] {
+            let message = refused(|header, _| {
+                let spec = header["__metadata__"]["spec"].as_str().expect("text").replace(from, to);
+                header["__metadata__"]["spec"] = spec.into();
+            });
+            assert!(message.contains(found) && message.contains(expected), "{message}");
+        }
 
         let message = refused(|header, _| {
             let entry = header.as_object_mut().expect("map").remove("stage1.position").expect("there");
@@ -520,6 +545,7 @@ pub(crate) mod tests {
             ("[5,8,3]", "[]"),
             ("[5,8,3]", "[512,512,512]"),
             ("\"squeeze\":3", "\"squeeze\":0"),
+            (",{\"widths\":[6,7],\"squeeze\":4}", ""),
             ("\"level_floor\":0.01", "\"level_floor\":1e39"),
             ("\"floor_keep\":0.9933555", "\"floor_keep\":1.0"),
             ("\"balance\":6", "\"balance\":0"),

@@ -7,18 +7,17 @@ mod common;
 
 use common::{Counting, Random, allocated_bytes, cases, repository, shipped_detector, shipped_spec};
 use dualstep_engine::repair::{ClickDetector, SampleRepair};
-use dualstep_engine::{Controls, Model, Restorer, Spec, weights};
+use dualstep_engine::{Controls, Model, Restorer, Spec, StageSpec, weights};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// A network small enough that thousands of files can be tried.
+/// Networks small enough that thousands of files can be tried.
 fn small() -> Spec {
     Spec {
         bins: 30,
         segments: vec![[4, 1], [5, 2], [3, 4], [4, 1]],
-        widths: vec![5, 8, 3],
-        squeeze: 3,
+        stages: [(vec![5, 8, 3], 3), (vec![6, 7], 4)].map(|(widths, squeeze)| StageSpec { widths, squeeze }),
         taps: 2,
         ..shipped_spec("studio")
     }

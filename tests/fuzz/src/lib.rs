@@ -1,7 +1,7 @@
 //! What the fuzz targets share. Without the plugin: the more code is linked, the longer libFuzzer looks at what a case has reached.
 
 use dualstep_engine::repair::ClickDetector;
-use dualstep_engine::{Controls, Model, Spec, spec, weights};
+use dualstep_engine::{Controls, Model, Spec, StageSpec, spec, weights};
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use std::sync::LazyLock;
 
@@ -23,8 +23,7 @@ pub static TINY: LazyLock<Model> = LazyLock::new(|| {
         lookahead_hops: 1,
         bins: 20,
         segments: vec![[4, 1], [4, 4]],
-        widths: vec![3, 5],
-        squeeze: 2,
+        stages: [(vec![3, 5], 2), (vec![4], 3)].map(|(widths, squeeze)| StageSpec { widths, squeeze }),
         taps: 2,
         balance: 4,
         level_rise: 0.1,

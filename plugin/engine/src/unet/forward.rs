@@ -39,7 +39,7 @@ pub fn stage(model: &Model, network: Network, features: &Tensor, memory: &mut Me
     #[cfg(test)]
     memory.trace.clear();
     let net = Net { model, network };
-    let top = model.spec().widths.len() - 1;
+    let top = model.spec().stages[network as usize].widths.len() - 1;
     let mut x = net.stem(features)?;
     memory.note("stem", &x);
     let mut skips = Vec::new();

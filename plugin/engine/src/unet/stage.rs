@@ -3,7 +3,7 @@
 use super::kernel::{Activation, Affine, Buffer, Isa, Job, Rows};
 use super::math;
 use super::plane::Plane;
-use crate::spec::Spec;
+use crate::spec::{Spec, StageSpec};
 use std::sync::Arc;
 
 /// One stage's weights, packed for the kernel of one instruction set.
@@ -45,9 +45,9 @@ struct Shape {
 impl StageWeights {
     /// Packs a stage of `cin` features and `outs` values per bin; `get` finds a tensor's values by its name within the stage. They must have the
     /// sizes that [`crate::weights::layout`] says.
-    pub(crate) fn pack<'a>(isa: Isa, spec: &Spec, cin: usize, outs: usize, get: impl Fn(&str) -> &'a [f32]) -> Self {
+    pub(crate) fn pack<'a>(isa: Isa, spec: &Spec, stage: &StageSpec, cin: usize, outs: usize, get: impl Fn(&str) -> &'a [f32]) -> Self {
         use Activation::{Leaky, None};
-        let widths = &spec.widths;
+        let StageSpec { ref widths, squeeze } = *stage;
         let (first, top) = (widths[0], widths.len() - 1);
         let bands = spec.bands();
 
@@ -98,7 +98,7 @@ impl StageWeights {
             Affine::new(isa, &[inner], outs * stride, packed, &bias, activation)
         };
 
-        let hidden = spec.recurrent();
+        let hidden = spec.recurrent(stage);
         Self {
             isa,
             shape: Shape {
@@ -108,7 +108,7 @@ impl StageWeights {
                 segments: spec.segments.clone(),
                 widths: widths.clone(),
                 bands: (0..widths.len()).map(|level| spec.bands_at(level)).collect(),
-                squeeze: spec.squeeze,
+                squeeze,
                 hidden,
             },
             stem,
@@ -123,12 +123,12 @@ impl StageWeights {
                     ]
                 })
                 .collect(),
-            squeeze: dense("squeeze.weight", "squeeze.bias", widths[top], spec.squeeze, Leaky),
+            squeeze: dense("squeeze.weight", "squeeze.bias", widths[top], squeeze, Leaky),
             gru: ["ih", "hh"].map(|part| {
                 let [weight, bias] = ["weight", "bias"].map(|kind| format!("gru.{kind}_{part}_l0"));
                 dense(&weight, &bias, hidden, 3 * hidden, None)
             }),
-            expand: dense("expand.weight", "expand.bias", spec.squeeze, widths[top], None),
+            expand: dense("expand.weight", "expand.bias", squeeze, widths[top], None),
             up: (0..top)
                 .map(|l| transposed(&format!("up.{l}"), widths[l + 1], widths[l], 2, Leaky))
                 .collect(),

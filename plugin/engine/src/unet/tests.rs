@@ -3,7 +3,7 @@
 use super::forward::{self, Memory, Network};
 use super::stage::Stage;
 use super::{FEATURES, Isa, RestoredFrame, TwoStage};
-use crate::spec::Spec;
+use crate::spec::{Spec, StageSpec};
 use crate::weights::tests::{small, studio};
 use crate::weights::{Model, Noise, untrained};
 use candle_core::{Device, Tensor};
@@ -18,7 +18,10 @@ fn model(spec: &Spec, isa: Isa) -> Model {
 /// Smallest spec that has each kind of layer but no pooling.
 fn one_level() -> Spec {
     Spec {
-        widths: vec![7],
+        stages: [7, 6].map(|width| StageSpec {
+            widths: vec![width],
+            squeeze: 3,
+        }),
         taps: 1,
         lookahead_hops: 0,
         ..small()
@@ -85,7 +88,8 @@ fn step_agrees_with_forward(spec: &Spec, isa: Isa, frames: usize, chunk: usize) 
                 }
             }
         }
-        let layers = 5 * (spec.widths.len() - 1) + 4 + (spec.widths.len() - 1);
+        let top = spec.stages[index].widths.len() - 1;
+        let layers = 5 * top + 4 + top;
         assert!(compared >= 2 * frames * layers.min(5), "{compared} layers compared");
     }
 }

@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each of them uses a part")]
 
 use dualstep_engine::repair::ClickDetector;
-use dualstep_engine::spec::Spec;
+use dualstep_engine::spec::{Spec, StageSpec};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::path::PathBuf;
@@ -118,9 +118,9 @@ pub(crate) fn shipped_spec(name: &str) -> Spec {
         (0.095_162_58, 0.009_950_166, 0.993_355_5, 0.995_012_46)
     };
     let (widths, squeeze) = if live {
-        (vec![24, 32, 40, 56, 80], 20)
+        ([24, 32, 40, 56, 80], 20)
     } else {
-        (vec![32, 48, 64, 96, 128], 24)
+        ([32, 48, 64, 96, 128], 24)
     };
     Spec {
         format: dualstep_engine::spec::FORMAT,
@@ -132,8 +132,10 @@ pub(crate) fn shipped_spec(name: &str) -> Spec {
         lookahead_hops,
         bins: 800,
         segments: vec![[64, 1], [64, 2], [32, 4], [32, 15]],
-        widths,
-        squeeze,
+        stages: [widths, widths].map(|widths| StageSpec {
+            widths: widths.to_vec(),
+            squeeze,
+        }),
         taps: 3,
         balance: 192,
         level_rise,

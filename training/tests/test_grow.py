@@ -1,0 +1,70 @@
+"""Wider networks that begin as narrower ones."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import tiny
+
+from dualstep_training.checkpoint import Checkpoint, initialise
+from dualstep_training.config import ConfigError, StageSpec
+from dualstep_training.export import export, fold_network, folded_network, golden, golden_spectrum, randomise
+from dualstep_training.model import Dualstep
+
+WIDER = StageSpec((7, 6, 9, 8, 13), 7)
+
+
+def wider(first: bool = True, second: bool = False):
+    """The tiny spec with one or both stages grown."""
+    spec = tiny.spec()
+    return replace(spec, stages=tuple(WIDER if grown else stage for grown, stage in zip((first, second), spec.stages)))
+
+
+@pytest.mark.parametrize("exported", (False, True))
+@pytest.mark.parametrize("spec", (wider(), wider(False, True), wider(True, True)))
+def test_a_grown_network_does_the_same(tmp_path, spec, exported):
+    narrow = randomise(Dualstep(tiny.spec()))
+    if exported:
+        start = tmp_path / "w.safetensors"
+        export(narrow, start, None, {"commit": "c", "data": "d", "hours": 2.0})
+    else:
+        start = tmp_path
+        Checkpoint(narrow.spec.metadata(), narrow.state_dict(), narrow.state_dict(), hours=2.0).save(start)
+    wide = Dualstep(spec)
+    assert initialise(wide, start, golden_spectrum(spec)) == 2.0
+    expected, found = golden(narrow), golden(wide.eval())
+    for name in ("gain", "stage2"):
+        np.testing.assert_allclose(found[name], expected[name], atol=1e-4)
+        assert np.abs(expected[name]).max() > 0.1
+    # What is exported of it is the wide network.
+    tensors = fold_network(wide)
+    assert tensors[f"stage{1 if spec.stages[0] == WIDER else 2}.squeeze.weight"].shape == (7, 13, 1, 1)
+    np.testing.assert_allclose(golden(folded_network(spec, tensors))["gain"], expected["gain"], atol=1e-4)
+
+
+def test_new_channels_learn(tmp_path):
+    narrow = randomise(Dualstep(tiny.spec()))
+    Checkpoint(narrow.spec.metadata(), narrow.state_dict(), narrow.state_dict()).save(tmp_path)
+    wide = Dualstep(wider())
+    initialise(wide, tmp_path, golden_spectrum(wide.spec))
+    before = {name: value.clone() for name, value in wide.stage1.named_parameters()}
+    optimiser = torch.optim.SGD(wide.stage1.parameters(), lr=0.1)
+    for _ in range(2):
+        optimiser.zero_grad()
+        wide.train()(golden_spectrum(wide.spec), stages=1).gain.square().mean().backward()
+        optimiser.step()
+    for name, value in wide.stage1.named_parameters():
+        assert not torch.equal(value, before[name]), name
+    # Into old channels from new ones too: the zeros open at the first step.
+    for name, old in (("encoder.1.0.weight", (6, 4)), ("decoder.0.1.weight", (4, 4)), ("expand.weight", (10, 5))):
+        assert wide.stage1.get_parameter(name)[: old[0], old[1] :].abs().max() > 0, name
+
+
+def test_a_network_is_not_made_narrower(tmp_path):
+    wide = Dualstep(wider())
+    Checkpoint(wide.spec.metadata(), wide.state_dict(), wide.state_dict()).save(tmp_path)
+    with pytest.raises(ConfigError, match="stage 1 of the weights.*can grow, but not shrink"):
+        initialise(Dualstep(tiny.spec()), tmp_path, golden_spectrum(tiny.spec()))
