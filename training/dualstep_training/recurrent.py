@@ -58,8 +58,10 @@ class _Recurrence(torch.autograd.Function):
 
 def gru(layer: nn.GRU, x: Tensor) -> Tensor:
     """What `layer(x)[0]` gives for a one-layer, batch-first GRU: `[batch, frame, hidden]`."""
-    if x.is_cuda:
-        with torch.autocast("cuda", enabled=False):  # cuDNN's recurrent layers are float32 or float16
-            return layer(x.float())[0]
-    inputs = functional.linear(x.transpose(0, 1), layer.weight_ih_l0, layer.bias_ih_l0)
-    return _Recurrence.apply(inputs, layer.weight_hh_l0, layer.bias_hh_l0).transpose(0, 1)
+    # In float32 whatever is around: cuDNN knows no bfloat16 here, and errors add up over frames.
+    with torch.autocast(x.device.type, enabled=False):
+        x = x if x.dtype == torch.float64 else x.float()
+        if x.is_cuda:
+            return layer(x)[0]
+        inputs = functional.linear(x.transpose(0, 1), layer.weight_ih_l0, layer.bias_ih_l0)
+        return _Recurrence.apply(inputs, layer.weight_hh_l0, layer.bias_hh_l0).transpose(0, 1)

@@ -54,6 +54,8 @@ class Options:
     """Keeps the batch norms' statistics from the start, as if folded: for low rates."""
     compile: bool = False
     """Has torch fuse kernels; takes a minute at first and whenever norms freeze."""
+    half: bool = False
+    """Computes in bfloat16 where that is safe on a CPU too. A GPU always does."""
 
 
 class Trainer:
@@ -64,7 +66,7 @@ class Trainer:
         self.data = data
         self.net = Dualstep(config.spec).to(device).to(memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.net).eval()
-        self.net.half = torch.device(device).type == "cuda"
+        self.net.half = options.half or torch.device(device).type == "cuda"
         self.stft = Stft(config.spec, validate.RATE_HZ, device)
         self.loss = Loss(config.spec, device=device)
         self.hours, self.step = 0.0, 0
@@ -350,6 +352,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         "--wear-only", type=float, default=WEAR_ONLY_SHARE, metavar="SHARE", help="share of clips that are worn but carry no noise"
     )
     parser.add_argument("--compile", action="store_true", help="have torch fuse kernels: faster after the first minute (torch 2)")
+    parser.add_argument("--half", action="store_true", help="compute in bfloat16 on a CPU too: 1.7 times as fast where it knows the format (avx512_bf16, amx)")
     parser.add_argument("--workers", type=int, default=0, help="processes that make batches (0: the trainer makes them)")
     parser.add_argument("--echo", type=float, metavar="TIMES", help="use each clip so many times, its noise moved: for a GPU that waits for batches")
     parser.add_argument("--refresh", type=float, help="seconds of audio after which a slice of synthetic noise is made anew")
@@ -387,7 +390,7 @@ def build(args: argparse.Namespace) -> Trainer:
         if args.echo < 1:
             raise ConfigError(f"--echo is {args.echo:g}, expected 1 or more: how often each clip is used")
         feed = Echo(feed, args.echo, config.recipe.batch, args.device, args.seed)
-    options = Options(args.run, args.stage, args.minutes, args.steps, args.validate_minutes, args.freeze_norm, args.compile)
+    options = Options(args.run, args.stage, args.minutes, args.steps, args.validate_minutes, args.freeze_norm, args.compile, args.half)
     trainer = Trainer(config, options, feed, items, args.device, manifest_hash(cache))
     if args.resume:
         trainer.resume()

@@ -18,12 +18,12 @@ from dualstep_training.feed import Echo, Feed, moved, repaired, spared
 from dualstep_training.train import Log, Options, Trainer
 
 
-def trainer(path, stage="1", steps=8, workers=0, items=(), broken=frozenset(), **recipe) -> Trainer:
+def trainer(path, stage="1", steps=8, workers=0, items=(), broken=frozenset(), half=False, **recipe) -> Trainer:
     torch.manual_seed(0)
     config = tiny.config(**recipe)
     feed = Feed(tiny.FakeDegrader(broken=broken), config.recipe.batch, config.recipe.seconds, workers)
     path.mkdir(exist_ok=True)
-    return Trainer(config, Options(path, stage, 0.0, steps), feed, list(items), "cpu", "test")
+    return Trainer(config, Options(path, stage, 0.0, steps, half=half), feed, list(items), "cpu", "test")
 
 
 def items() -> list[validate.Item]:
@@ -61,6 +61,16 @@ def test_statistics_freeze_towards_the_end(tmp_path):
     again = trainer(tmp_path / "run", steps=10, freeze_from=0.5)
     again.resume()
     assert [again.train_step()["total"] for _ in range(2)] == expected
+
+
+def test_half_precision_learns_the_same_on_a_cpu(tmp_path):
+    losses = {}
+    for half in (False, True):
+        one = trainer(tmp_path / str(half), half=half)
+        losses[half] = [one.train_step()["total"] for _ in range(4)]
+        assert all(p.dtype == torch.float32 for p in one.net.parameters())
+    assert losses[True] != losses[False]
+    np.testing.assert_allclose(losses[True], losses[False], atol=0.02)
 
 
 def test_training_lowers_the_loss(tmp_path):
