@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from . import augment, everyday, wear
-from .data import Cache
+from .data import JITTER_IN_TRAINING, Cache
 from .defects import GENERATORS, Defect, recorded_disc
 from .screening import RATE_HZ
 
@@ -38,7 +38,7 @@ SINGLE_SHARE = 0.26
 DISC_SHARE = 0.38
 
 #: Taken from each of the two shares above for everyday noise if the excerpt is speech, which meets more of it.
-SPEECH_EVERYDAY = (0.10, 0.20)
+SPEECH_EVERYDAY = (0.12, 0.24)
 
 #: Share of worn items among those that aren't clean; with the clean ones, half of all items are unworn.
 WORN_SHARE = 0.56
@@ -129,7 +129,7 @@ class Degrader:
         """The next `batch` items of `seconds` each, with the variety of `augment.py`."""
         rng = np.random.default_rng([self.seed, 1, self._batches])
         self._pools.refresh(self._seconds)
-        clean, kinds, bands = self.cache.sample_clean_bands(rng, batch, seconds)
+        clean, kinds, bands = self.cache.sample_clean_bands(rng, batch, seconds, jitter=JITTER_IN_TRAINING)
         augment.clean(rng, clean, kinds)
         recipes = [self._draw_recipe(rng, kind, band) for kind, band in zip(kinds, bands, strict=True)]
         self._batches += 1

@@ -149,6 +149,17 @@ SOURCES: tuple[Source, ...] = (
     *_noises("widelands", package="widelands-data", licence="GPL-2.0-or-later", events=("*/data/sound/*",)),
     *_noises("unknown-horizons", package="unknown-horizons", licence="CC-BY-SA-3.0, GPL-2.0-or-later", events=("*/audio/sounds/*",)),
     *_noises("hedgewars", package="hedgewars-data", licence="GFDL-1.3", events=("*/Data/Sounds/*",)),
+    # Speakers of two dozen languages, a few dozen words each.
+    Source("ktuberling", "speech", package="ktuberling-data", include=("*/sounds/*",), fixed_splits=_TRAIN, group_by="folder",
+           licence="GPL-2.0-or-later, GFDL-1.2-or-later, CC-BY, CC0-1.0 (per language)"),
+    *_noises("bucklespring", package="bucklespring-data", licence="GPL-2.0-or-later", events=("*/wav/*",)),
+    *_noises("minetest", package="minetest-data", licence="CC-BY-SA-3.0, CC-BY-3.0, CC0-1.0 (per file)", events=("*/sounds/*",)),
+    *_noises("homedecor", package="minetest-mod-homedecor", licence="CC-BY-SA-4.0", events=("*/sounds/*",)),
+    *_noises("scorched3d", package="scorched3d-data", licence="GPL-2.0-or-later", everyday=("*rain.wav", "*oceanwaves.wav", "*apache_1.wav", "*f1[68]_?.wav", "*jet.wav"),
+             events=("*bats?.wav", "*bird*.wav", "*gull?.wav", "*thunder*.wav", "*wolf.wav", "*frogs.wav", "*bees*.wav", "*camera.wav")),
+    *_noises("searchandrescue", package="searchandrescue-data", licence="GPL-2.0-or-later", everyday=("*_inside*.wav", "*_outside*.wav"),
+             events=tuple(f"*/{name}*.wav" for name in ("crash", "door", "engine_s", "gear", "helicopter_engine_s", "jet_engine_s", "land", "splash", "thud"))),
+    *_noises("etw", package="etw-data", licence="GPL-2.0-or-later", everyday=("*/crowd/*",)),
     *_noises("scratch", package="scratch", licence="CC-BY-SA-3.0", events=tuple(f"*/Sounds/{name}/*" for name in ("Animal", "Effects", "Human"))),
 )
 
