@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 import tiny
+import torch
 
 from dualstep_training.checkpoint import Checkpoint, initialise
 from dualstep_training.config import ConfigError, StageSpec
