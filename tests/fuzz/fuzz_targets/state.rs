@@ -28,6 +28,10 @@ fuzz_target!(|content: &[u8]| {
         let checked = serde_json::to_vec(&state).expect("a state can be written");
         assert_in_range(&wrap(&checked), ranges, "checked");
         Dualstep::<Studio>::filter_state(&mut state);
-        assert_eq!(serde_json::to_vec(&state).expect("a state can be written"), checked, "checking again changes it");
+        assert_eq!(
+            serde_json::to_vec(&state).expect("a state can be written"),
+            checked,
+            "checking again changes it"
+        );
     });
 });
