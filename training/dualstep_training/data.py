@@ -25,11 +25,9 @@ INDEX_VERSION = 1
 #: Shares of the classes in `Cache.sample_clean`; the rest is music and speech in equal parts.
 DRUM_SHARE = 0.08
 
-#: Per class, share of clean items that are resampled, and by how much at most: a cheap jitter of pitch and tempo.
-JITTER = {"music": (0.35, 0.03), "speech": (0.35, 0.03)}
-
-#: The same in training. A voice at another speed is another voice ("speed perturbation", Ko et al. 2015), and there are a few dozen in all.
-JITTER_IN_TRAINING = {"music": (0.35, 0.03), "speech": (0.7, 0.18)}
+#: Share of clean items that are resampled, and by how much at most: a cheap jitter of pitch and tempo.
+JITTER_SHARE = 0.35
+JITTER = 0.03
 
 #: A piece of music counts as no longer than this when pieces are drawn, s.
 MUSIC_CAP_S = 300.0
@@ -213,9 +211,9 @@ class Cache:
         audio, names, _ = self.sample_clean_bands(rng, batch, seconds, kinds)
         return audio, names
 
-    def sample_clean_bands(self, rng: np.random.Generator, batch: int, seconds: float, kinds: list[str] | None = None,
-                           jitter: dict[str, tuple[float, float]] = JITTER) -> tuple[np.ndarray, list[str], np.ndarray]:
-        """Like `sample_clean`, plus the usable bandwidth of each excerpt, Hz `[batch]`. `jitter`: see `JITTER`."""
+    def sample_clean_bands(self, rng: np.random.Generator, batch: int, seconds: float,
+                           kinds: list[str] | None = None) -> tuple[np.ndarray, list[str], np.ndarray]:
+        """Like `sample_clean`, plus the usable bandwidth of each excerpt, Hz `[batch]`."""
         samples = round(seconds * RATE_HZ)
         names = kinds if kinds is not None else [self._draw_class(rng) for _ in range(batch)]
         audio = np.empty((batch, samples), dtype=np.float32)
@@ -223,7 +221,7 @@ class Cache:
         for row, kind in enumerate(names):
             if kind not in self._groups:
                 raise KeyError(f"no {kind!r} in the {self.split} split, only {self.kinds()}; build more sources")
-            audio[row], bands[row] = self._clean_excerpt(rng, kind, samples, jitter)
+            audio[row], bands[row] = self._clean_excerpt(rng, kind, samples)
         return audio, list(names), bands
 
     def _draw_class(self, rng: np.random.Generator) -> str:
@@ -235,12 +233,11 @@ class Cache:
         edges = np.cumsum([share[kind] for kind in present])
         return present[int(np.searchsorted(edges / edges[-1], rng.random()))]
 
-    def _clean_excerpt(self, rng: np.random.Generator, kind: str, samples: int, jitter: dict[str, tuple[float, float]]) -> tuple[np.ndarray, float]:
+    def _clean_excerpt(self, rng: np.random.Generator, kind: str, samples: int) -> tuple[np.ndarray, float]:
         """One excerpt and its bandwidth, with pitch and tempo jittered now and then."""
         wanted, stretch = samples, 1.0
-        share, most = jitter.get(kind, (0.0, 0.0))
-        if share and rng.random() < share:
-            wanted = scipy.fft.next_fast_len(int(samples * (1 + rng.uniform(-most, most))), real=True)
+        if kind != "drums" and rng.random() < JITTER_SHARE:
+            wanted = scipy.fft.next_fast_len(int(samples * (1 + rng.uniform(-JITTER, JITTER))), real=True)
             stretch = wanted / samples
         draw = {"speech": self._speech, "drums": self._drums}.get(kind, self._music)
         audio, band = draw(rng, kind, wanted)

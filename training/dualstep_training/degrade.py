@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from . import augment, everyday, wear
-from .data import JITTER_IN_TRAINING, Cache
+from .data import Cache
 from .defects import GENERATORS, Defect, recorded_disc
 from .screening import RATE_HZ
 
@@ -37,8 +37,9 @@ WEAR_ONLY_SHARE = 0.07
 SINGLE_SHARE = 0.26
 DISC_SHARE = 0.38
 
-#: Taken from each of the two shares above for everyday noise if the excerpt is speech, which meets more of it.
-SPEECH_EVERYDAY = (0.12, 0.24)
+#: Taken from each of the two shares above for everyday noise if the excerpt is speech, which meets more of it; and if voices alone are wanted.
+SPEECH_EVERYDAY = (0.10, 0.20)
+VOICE_EVERYDAY = (0.14, 0.28)
 
 #: Share of worn items among those that aren't clean; with the clean ones, half of all items are unworn.
 WORN_SHARE = 0.56
@@ -103,11 +104,13 @@ class Degrader:
     """Draws degraded batches from one split of the cache. Every batch follows from (seed, batches drawn, audio drawn)."""
 
     def __init__(self, cache: Cache, device: str = "cpu", seed: int = 0, sample_rate: int = RATE_HZ, refresh_s: float | None = None,
-                 wear_only: float = WEAR_ONLY_SHARE):
+                 wear_only: float = WEAR_ONLY_SHARE, voice: bool = False):
         if sample_rate != RATE_HZ:
             raise ValueError(f"sample_rate is {sample_rate}, expected {RATE_HZ}: the cache is at 48 kHz; resample batches instead")
         self.cache, self.device, self.seed = cache, torch.device(device), seed
         self._wear_only = wear_only
+        #: Whether all excerpts are speech, most of it in everyday noise: what else sounds beside a voice is then never wanted.
+        self._voice = voice
         self._batches, self._seconds = 0, 0.0
         self._pools = Pools(cache, self.device, seed, REFRESH_SECONDS if refresh_s is None else refresh_s)
 
@@ -129,7 +132,7 @@ class Degrader:
         """The next `batch` items of `seconds` each, with the variety of `augment.py`."""
         rng = np.random.default_rng([self.seed, 1, self._batches])
         self._pools.refresh(self._seconds)
-        clean, kinds, bands = self.cache.sample_clean_bands(rng, batch, seconds, jitter=JITTER_IN_TRAINING)
+        clean, kinds, bands = self.cache.sample_clean_bands(rng, batch, seconds, ["speech"] * batch if self._voice else None)
         augment.clean(rng, clean, kinds)
         recipes = [self._draw_recipe(rng, kind, band) for kind, band in zip(kinds, bands, strict=True)]
         self._batches += 1
@@ -149,7 +152,8 @@ class Degrader:
             return recipe
         single, disc = SINGLE_SHARE, DISC_SHARE
         if kind == "speech":
-            single, disc = single - SPEECH_EVERYDAY[0], disc - SPEECH_EVERYDAY[1]
+            taken = VOICE_EVERYDAY if self._voice else SPEECH_EVERYDAY
+            single, disc = single - taken[0], disc - taken[1]
         draw = rng.random() * (1 - CLEAN_SHARE - WEAR_ONLY_SHARE)
         if draw < single:
             names = [str(rng.choice(list(DISC_CHANCES)))]

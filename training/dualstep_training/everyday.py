@@ -17,7 +17,7 @@ RECORDED = {"everyday": 0.62, "world": 0.18, "machine": 0.13, "static": 0.07}
 IN_TRAINING = {"everyday": 0.86, "world": 0.06, "machine": 0.06, "static": 0.02}
 
 #: Shares of clips beside a voice in which something happens, and in which others talk. The rest is a recording alone.
-EVENTS_SHARE = 0.42
+EVENTS_SHARE = 0.35
 BABBLE_SHARE = 0.12
 
 #: How far the recording lies under the events or the voices, dB.

@@ -149,9 +149,6 @@ SOURCES: tuple[Source, ...] = (
     *_noises("widelands", package="widelands-data", licence="GPL-2.0-or-later", events=("*/data/sound/*",)),
     *_noises("unknown-horizons", package="unknown-horizons", licence="CC-BY-SA-3.0, GPL-2.0-or-later", events=("*/audio/sounds/*",)),
     *_noises("hedgewars", package="hedgewars-data", licence="GFDL-1.3", events=("*/Data/Sounds/*",)),
-    # Speakers of two dozen languages, a few dozen words each.
-    Source("ktuberling", "speech", package="ktuberling-data", include=("*/sounds/*",), fixed_splits=_TRAIN, group_by="folder",
-           licence="GPL-2.0-or-later, GFDL-1.2-or-later, CC-BY, CC0-1.0 (per language)"),
     *_noises("bucklespring", package="bucklespring-data", licence="GPL-2.0-or-later", events=("*/wav/*",)),
     *_noises("minetest", package="minetest-data", licence="CC-BY-SA-3.0, CC-BY-3.0, CC0-1.0 (per file)", events=("*/sounds/*",)),
     *_noises("homedecor", package="minetest-mod-homedecor", licence="CC-BY-SA-4.0", events=("*/sounds/*",)),

@@ -351,6 +351,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--wear-only", type=float, default=WEAR_ONLY_SHARE, metavar="SHARE", help="share of clips that are worn but carry no noise"
     )
+    parser.add_argument("--voice", action="store_true", help="voices alone, most of them in everyday noise: a network that keeps a voice and nothing else")
     parser.add_argument("--compile", action="store_true", help="have torch fuse kernels: faster after the first minute (torch 2)")
     parser.add_argument("--half", action="store_true", help="compute in bfloat16 on a CPU too: 1.7 times as fast where it knows the format (avx512_bf16, amx)")
     parser.add_argument("--workers", type=int, default=0, help="processes that make batches (0: the trainer makes them)")
@@ -384,7 +385,7 @@ def build(args: argparse.Namespace) -> Trainer:
     items = []
     if args.validate_count:
         items = fixed_items(cache, args.validate_count, args.validate_seconds, args.device)
-    degrader = Degrader(Cache(cache, "train"), seed=args.seed, refresh_s=args.refresh, wear_only=args.wear_only)
+    degrader = Degrader(Cache(cache, "train"), seed=args.seed, refresh_s=args.refresh, wear_only=args.wear_only, voice=args.voice)
     feed = Feed(degrader, config.recipe.batch, config.recipe.seconds, args.workers)
     if args.echo is not None:
         if args.echo < 1:

@@ -8,7 +8,7 @@ import torch
 
 from dualstep_training import defects, report, wear
 from dualstep_training.data import Cache, CacheWriter
-from dualstep_training.degrade import FIXED_KINDS, Degrader, Recipe, fixed_set
+from dualstep_training.degrade import DISC_CHANCES, FIXED_KINDS, Degrader, Recipe, fixed_set
 from dualstep_training.screening import RATE_HZ
 
 LONG = 6 * RATE_HZ
@@ -276,6 +276,17 @@ def test_a_batch_keeps_its_promises(cache):
     assert 0.07 < clean_items / total < 0.16
     assert 0.4 < unworn / total < 0.6
     assert high > 0
+
+
+def test_for_voices_alone_all_is_speech_and_most_noise_is_everyday(cache):
+    shares = {}
+    for voice in (False, True):
+        degrader = Degrader(cache, seed=12, voice=voice)
+        tags = [tags for _ in range(25) for tags in degrader.batch(16, 0.25).tags]
+        assert all("speech" in each for each in tags) == voice
+        noisy = [each for each in tags if "speech" in each and each & {"everyday", *DISC_CHANCES}]
+        shares[voice] = np.mean(["everyday" in each for each in noisy])
+    assert 0.5 < shares[False] < 0.66 < shares[True] < 0.82
 
 
 def test_the_same_seed_gives_the_same_batches_and_another_seed_others(cache):
