@@ -1,5 +1,6 @@
 """The ablation: every variant trains, differs in what it says, and one that fails spoils nothing."""
 
+import dataclasses
 import json
 
 import pytest
@@ -86,7 +87,7 @@ class Blind(Dualstep):
 def test_tables_from_nothing_and_failures_in_them(tmp_path, monkeypatch, capsys):
     cache, out, config = tmp_path / "cache", tmp_path / "out", tmp_path / "tiny.json"
     write_cache(cache)
-    config.write_text(json.dumps({"spec": tiny.spec().__dict__}))
+    config.write_text(json.dumps({"spec": dataclasses.asdict(tiny.spec())}))
     variants = (NAMES["baseline"], Variant("broken", "fails", net=Broken), Variant("blind", "not a number", net=Blind), NAMES["one-stage-equal"])
     monkeypatch.setattr(ablate, "VARIANTS", variants)
     options = ["--cache", str(cache), "--out", str(out), "--config", str(config), "--steps", "3", "--batch", "2", "--clip-seconds", "0.4"]

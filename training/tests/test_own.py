@@ -1,5 +1,6 @@
 """Fine-tuning on a user's own folders: what is taken, what is refused, and that training from there works."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -64,7 +65,7 @@ def test_folders_that_cannot_do_are_refused(tmp_path):
 def test_fine_tuning_from_another_run(tmp_path, capsys):
     clean, _ = folders(tmp_path)
     config = tmp_path / "tiny.json"
-    config.write_text(json.dumps({"spec": tiny.spec().__dict__}))
+    config.write_text(json.dumps({"spec": dataclasses.asdict(tiny.spec())}))
     write_cache(tmp_path / "cache")
     common = ["--config", str(config), "--minutes", "1", "--threads", "1", "--batch", "2", "--seconds", "0.4"]
     first = [*common, "--run", str(tmp_path / "first"), "--cache", str(tmp_path / "cache"), "--stage", "1", "--steps", "2", "--validate-count", "0"]
