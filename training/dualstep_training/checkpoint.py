@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from .config import ConfigError, Spec, StageSpec
+from .config import ConfigError, Spec
 from .export import folded_network, read
 from .grow import grow
 from .model import Dualstep
@@ -92,21 +92,15 @@ def initialise(net: Dualstep, weights: Path, calibrate_with: Tensor) -> float:
 
 def _spec_to_start_from(spec: Spec, fields: dict[str, object]) -> Spec:
     """`spec` with the stages of a weights file or a checkpoint."""
+    have = Spec.from_metadata(fields)
     for key in ("bins", "segments", "taps", "balance"):
-        have = _tupled(fields[key])
-        if have != getattr(spec, key):
-            raise ConfigError(f"the weights have {key} {have}, {spec.name} asks for {getattr(spec, key)}")
-    stages = tuple(StageSpec(**{key: _tupled(value) for key, value in stage.items()}) for stage in fields["stages"])
-    for number, (have, wanted) in enumerate(zip(stages, spec.stages), 1):
-        levels = len(have.widths) == len(wanted.widths)
-        if not levels or any(a > b for a, b in zip((*have.widths, have.squeeze), (*wanted.widths, wanted.squeeze))):
-            raise ConfigError(f"stage {number} of the weights has {have}, {spec.name} asks for {wanted}: a stage can grow, but not shrink")
-    return dataclasses.replace(spec, stages=stages)
-
-
-def _tupled(value: object) -> object:
-    """Lists of JSON as the tuples of a `Spec`."""
-    return tuple(_tupled(v) for v in value) if isinstance(value, (list, tuple)) else value
+        if getattr(have, key) != getattr(spec, key):
+            raise ConfigError(f"the weights have {key} {getattr(have, key)}, {spec.name} asks for {getattr(spec, key)}")
+    for number, (small, large) in enumerate(zip(have.stages, spec.stages), 1):
+        levels = len(small.widths) == len(large.widths)
+        if not levels or any(a > b for a, b in zip((*small.widths, small.squeeze), (*large.widths, large.squeeze))):
+            raise ConfigError(f"stage {number} of the weights has {small}, {spec.name} asks for {large}: a stage can grow, but not shrink")
+    return dataclasses.replace(spec, stages=have.stages)
 
 
 def _unfold(net: Dualstep, tensors: dict[str, Tensor], spectrum: Tensor) -> None:

@@ -63,6 +63,13 @@ def test_new_channels_learn(tmp_path):
         assert wide.stage1.get_parameter(name)[: old[0], old[1] :].abs().max() > 0, name
 
 
+def test_weights_of_another_format_are_refused(tmp_path):
+    narrow = Dualstep(tiny.spec())
+    Checkpoint({**narrow.spec.metadata(), "format": 4}, narrow.state_dict(), narrow.state_dict()).save(tmp_path)
+    with pytest.raises(ConfigError, match="weights of format 4; this code reads 5"):
+        initialise(Dualstep(wider()), tmp_path, golden_spectrum(wider()))
+
+
 def test_a_network_is_not_made_narrower(tmp_path):
     wide = Dualstep(wider())
     Checkpoint(wide.spec.metadata(), wide.state_dict(), wide.state_dict()).save(tmp_path)
