@@ -129,6 +129,7 @@ impl DualstepParams {
                     gain(-limit_db.min(MAX_LIMIT_DB))
                 },
                 linked: self.link.value(),
+                speech: false,
                 idle: false,
             },
             output: OutputSettings {

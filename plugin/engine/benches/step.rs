@@ -22,7 +22,7 @@ mod common;
 use common::{Counting, Random, allocator_calls, repository, shipped_detector, shipped_spec};
 use dualstep_engine::repair::SampleRepair;
 use dualstep_engine::unet::{Isa, RestoredFrame, TwoStage};
-use dualstep_engine::{Model, weights};
+use dualstep_engine::{Controls, Model, weights};
 use realfft::num_complex::Complex32;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -71,7 +71,8 @@ impl Bench {
     fn run(&mut self) -> [f64; HOPS] {
         std::array::from_fn(|hop| {
             let start = Instant::now();
-            self.stages.step(std::hint::black_box(&self.spectra[hop]), true, &mut self.frame);
+            self.stages
+                .step(std::hint::black_box(&self.spectra[hop]), &Controls::default(), &mut self.frame);
             start.elapsed().as_secs_f64() * 1e6
         })
     }

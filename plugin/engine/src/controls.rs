@@ -17,12 +17,14 @@ pub struct Controls {
     pub floor: f32,
     /// Whether all channels share one gain pattern.
     pub linked: bool,
+    /// Whether speech is all that is wanted: then stage 1 is the network for that, if the weights have one.
+    pub speech: bool,
     /// Whether nobody will hear this hop (bypassed all through): the networks may rest.
     pub idle: bool,
 }
 
 impl Default for Controls {
-    /// Everything on, no reduction limit, channels linked.
+    /// Everything on, no reduction limit, channels linked, speech not alone.
     fn default() -> Self {
         Self {
             declick: 0.5,
@@ -31,6 +33,7 @@ impl Default for Controls {
             stage2: 1.0,
             floor: 0.0,
             linked: true,
+            speech: false,
             idle: false,
         }
     }

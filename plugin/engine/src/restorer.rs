@@ -223,7 +223,7 @@ impl Restorer {
         }
 
         report.active = run && !rest;
-        let known = report.active && self.ask(slot, decisive.linked);
+        let known = report.active && self.ask(slot, &decisive);
 
         // The slot after the newest holds the oldest frame, the one to synthesise; with no look-ahead that is the newest.
         let oldest = &self.frames[(slot + 1) % self.frames.len()];
@@ -298,13 +298,13 @@ impl Restorer {
 
     /// Runs the networks on the newest frame. Returns whether `self.frame` then holds what they know of the frame to synthesise: after a start or a skip
     /// they may speak of another.
-    fn ask(&mut self, slot: usize, linked: bool) -> bool {
+    fn ask(&mut self, slot: usize, controls: &Controls) -> bool {
         let present = self.geometry.network_bins;
         let spectra = self.frames[slot].spectra.chunks_exact(self.geometry.spectrum_bins);
         for (input, spectrum) in self.input.chunks_exact_mut(self.network_bins).zip(spectra) {
             input[..present].copy_from_slice(&spectrum[..present]);
         }
-        self.networks.step(&self.input, linked, &mut self.frame);
+        self.networks.step(&self.input, controls, &mut self.frame);
         self.fed.rotate_left(1);
         if let Some(newest) = self.fed.last_mut() {
             *newest = self.position;

@@ -35,6 +35,9 @@ pub struct Spec {
     pub segments: Vec<[usize; 2]>,
     /// What each of the two U-Nets is made of: stage 1, stage 2.
     pub stages: [StageSpec; 2],
+    /// Whether there is a second stage 1, for recordings of speech alone.
+    #[serde(default)]
+    pub speech: bool,
     /// Complex taps of stage 2, the frame itself and those before it.
     pub taps: usize,
     /// Hidden width of stage 2's balance.
@@ -107,6 +110,13 @@ impl Spec {
     #[must_use]
     pub fn recurrent(&self, stage: &StageSpec) -> usize {
         stage.squeeze * self.bands_at(stage.widths.len().saturating_sub(1))
+    }
+
+    /// Hops that are about as long as `seconds`.
+    pub(crate) fn hops(&self, seconds: f64) -> usize {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few hundred hops at most")]
+        let hops = (seconds * UNITS_PER_SECOND / self.hop_units as f64).round() as usize;
+        hops
     }
 
     /// Checks a file's layout version before anything else of its spec is read: another layout has other fields.

@@ -1,7 +1,7 @@
 //! Reads weights files and checks them against the spec they carry.
 
 use crate::spec::{Spec, SpecError, StageSpec};
-use crate::unet::{BalanceWeights, FEATURES, Isa, StageWeights};
+use crate::unet::{BalanceWeights, Isa, Network, StageWeights};
 use candle_core::{Device, Tensor};
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use serde::Deserialize;
@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use thiserror::Error;
 
-/// Both networks' weights, checked and packed. Cheap to clone: instances share one copy.
+/// All networks' weights, checked and packed. Cheap to clone: instances share one copy.
 #[derive(Clone, Debug)]
 pub struct Model {
     spec: Arc<Spec>,
@@ -17,6 +17,7 @@ pub struct Model {
     tensors: Arc<HashMap<String, Tensor>>,
     /// Packed for the streaming step.
     stages: [Arc<StageWeights>; 2],
+    speech: Option<Arc<StageWeights>>,
     balance: Arc<BalanceWeights>,
 }
 
@@ -94,10 +95,10 @@ struct Layout {
 #[must_use]
 pub fn layout(spec: &Spec) -> Vec<(String, Vec<usize>)> {
     let mut all = Vec::new();
-    for (stage, cin) in FEATURES.into_iter().enumerate() {
-        let outs = outs(spec, stage);
-        let mut add = |name: String, shape: &[usize]| all.push((format!("stage{}.{name}", stage + 1), shape.to_vec()));
-        let StageSpec { ref widths, squeeze } = spec.stages[stage];
+    for network in Network::all(spec) {
+        let (cin, outs) = (network.features(), network.values(spec));
+        let mut add = |name: String, shape: &[usize]| all.push((format!("{}.{name}", network.name()), shape.to_vec()));
+        let StageSpec { ref widths, squeeze } = *network.spec(spec);
         let (first, top) = (widths[0], widths.len() - 1);
         for (i, [_, stride]) in spec.segments.iter().enumerate() {
             add(format!("stem.{i}.weight"), &[first, cin, 1, *stride]);
@@ -112,7 +113,7 @@ pub fn layout(spec: &Spec) -> Vec<(String, Vec<usize>)> {
                 add(format!("encoder.{level}.{j}.bias"), &[width]);
             }
         }
-        let hidden = spec.recurrent(&spec.stages[stage]);
+        let hidden = spec.recurrent(network.spec(spec));
         add("squeeze.weight".into(), &[squeeze, widths[top], 1, 1]);
         add("squeeze.bias".into(), &[squeeze]);
         for part in ["ih", "hh"] {
@@ -139,11 +140,6 @@ pub fn layout(spec: &Spec) -> Vec<(String, Vec<usize>)> {
     all
 }
 
-/// Values per bin that `stage` (0 or 1) gives: a gain, or complex taps and an additive term.
-fn outs(spec: &Spec, stage: usize) -> usize {
-    if stage == 0 { 1 } else { 2 * spec.taps + 2 }
-}
-
 impl Model {
     /// Reads a safetensors file's bytes.
     ///
@@ -166,17 +162,12 @@ impl Model {
 
         let file = SafeTensors::deserialize(bytes).map_err(WeightsError::Format)?;
         let values = read_all(&file, layout(&spec))?;
-        let stages = [0, 1].map(|stage| {
-            let get = |name: &str| values[&format!("stage{}.{name}", stage + 1)].1.as_slice();
-            Arc::new(StageWeights::pack(
-                isa,
-                &spec,
-                &spec.stages[stage],
-                FEATURES[stage],
-                outs(&spec, stage),
-                get,
-            ))
-        });
+        let pack = |network: Network| {
+            let get = |name: &str| values[&format!("{}.{name}", network.name())].1.as_slice();
+            Arc::new(StageWeights::pack(isa, &spec, network, get))
+        };
+        let stages = [Network::Stage1, Network::Stage2].map(pack);
+        let speech = spec.speech.then(|| pack(Network::Speech));
         let get = |name: &str| values[&format!("balance.{name}")].1.as_slice();
         let balance = Arc::new(BalanceWeights::pack(isa, &spec, get));
         let mut tensors = HashMap::with_capacity(values.len());
@@ -190,6 +181,7 @@ impl Model {
             spec: Arc::new(spec),
             tensors: Arc::new(tensors),
             stages,
+            speech,
             balance,
         })
     }
@@ -206,11 +198,14 @@ impl Model {
         self.tensors.get(name)
     }
 
-    /// Weights and biases of both stages, the balance being a part of the second.
+    /// Weights and biases of both stages, the balance being a part of the second; stage 1 for speech isn't among them.
     #[must_use]
     pub fn parameters(&self) -> [usize; 2] {
-        [true, false].map(|first| {
-            let of_stage = self.tensors.iter().filter(|(name, _)| name.starts_with("stage1.") == first);
+        [&["stage1."][..], &["stage2.", "balance."]].map(|prefixes| {
+            let of_stage = self
+                .tensors
+                .iter()
+                .filter(|(name, _)| prefixes.iter().any(|prefix| name.starts_with(prefix)));
             of_stage.map(|(_, tensor)| tensor.elem_count()).sum()
         })
     }
@@ -227,9 +222,14 @@ impl Model {
         self.stages[0].isa()
     }
 
-    /// Packed weights of stage 0 or 1.
-    pub(crate) fn stage(&self, stage: usize) -> &Arc<StageWeights> {
-        &self.stages[stage]
+    /// Packed weights of both stages.
+    pub(crate) fn stages(&self) -> &[Arc<StageWeights>; 2] {
+        &self.stages
+    }
+
+    /// Packed weights of stage 1 for speech alone, if there is one.
+    pub(crate) fn speech(&self) -> Option<&Arc<StageWeights>> {
+        self.speech.as_ref()
     }
 
     /// Packed weights of stage 2's balance.
@@ -374,6 +374,7 @@ pub(crate) mod tests {
                 widths: vec![32, 48, 64, 96, 128],
                 squeeze: 24,
             }),
+            speech: true,
             taps: 3,
             balance: 192,
             level_rise: 0.095_162_58,
@@ -422,7 +423,8 @@ pub(crate) mod tests {
         let model = Model::from_bytes(&untrained(&studio(), 1).expect("sound")).expect("sound");
         assert_eq!(model.spec(), &studio());
         assert_eq!(model.tensor("stage2.head.3.weight").expect("there").dims(), [32, 8, 1, 15]);
-        let total: usize = layout(&studio()).iter().map(|(_, shape)| shape.iter().product::<usize>()).sum();
+        let stages = Spec { speech: false, ..studio() };
+        let total: usize = layout(&stages).iter().map(|(_, shape)| shape.iter().product::<usize>()).sum();
         assert_eq!(model.parameters().iter().sum::<usize>(), total);
         assert!(Model::from_bytes(&altered(|_, _| ())).is_ok());
     }
@@ -497,6 +499,21 @@ pub(crate) mod tests {
             data.extend([0; 4]);
         });
         assert!(message.contains("stage3.bias"), "{message}");
+
+        // Tensors of a network that the spec doesn't declare, and the other way round.
+        let message = refused(|header, _| {
+            let spec = header["__metadata__"]["spec"]
+                .as_str()
+                .expect("text")
+                .replace("\"speech\":true,", "");
+            header["__metadata__"]["spec"] = spec.into();
+        });
+        assert!(message.contains("hold a tensor speech."), "{message}");
+        let message = refused(|header, _| {
+            let entry = header.as_object_mut().expect("map").remove("speech.position").expect("there");
+            header["speech.positions"] = entry;
+        });
+        assert!(message.contains("lack tensor speech.position:"), "{message}");
 
         let message = refused(|header, _| {
             header["stage1.position"]["dtype"] = "I32".into();

@@ -25,6 +25,7 @@ fn restoring_allocates_nothing() {
                 let controls = Controls {
                     declick: if k % 10 == 9 { 0.0 } else { 0.8 },
                     linked: k % 3 == 0,
+                    speech: k > 10,
                     ..Controls::default()
                 };
                 for (n, x) in audio.iter_mut().enumerate() {

@@ -6,9 +6,9 @@
 mod common;
 
 use candle_core::{Device, Tensor};
-use dualstep_engine::Model;
 use dualstep_engine::level::Level;
 use dualstep_engine::unet::{RestoredFrame, TwoStage, forward};
+use dualstep_engine::{Controls, Model};
 use realfft::num_complex::Complex32;
 use safetensors::SafeTensors;
 use std::path::PathBuf;
@@ -54,29 +54,53 @@ fn agrees_with_pytorch(name: &str, weights: &[u8], golden: &[u8]) -> f64 {
     let frames = level.len();
     assert!(frames >= 8 && spectrum.len() == frames * bins * 2, "{frames} frames");
 
+    let frame = |k: usize| -> Vec<Complex32> {
+        let input = spectrum[k * 2 * bins..][..2 * bins].chunks_exact(2);
+        input.map(|z| Complex32::new(z[0], z[1])).collect()
+    };
     let mut running = Level::new(model.spec());
-    let mut stages = TwoStage::new(&model, 1);
-    let mut frame = RestoredFrame::new(&model, 1);
-    let (mut levels, mut gains, mut restored) = (Vec::new(), Vec::new(), Vec::new());
-    for input in spectrum.chunks_exact(2 * bins) {
-        let input: Vec<_> = input.chunks_exact(2).map(|z| Complex32::new(z[0], z[1])).collect();
-        let mean = input.iter().map(|z| (f64::from(z.norm_sqr()) + 1e-18).powf(0.15)).sum::<f64>() / bins as f64;
-        #[expect(clippy::cast_possible_truncation, reason = "the level is kept in f32")]
-        let mean = mean as f32;
-        levels.push(running.advance(mean));
-        stages.step(&input, true, &mut frame);
-        gains.extend(&frame.gain);
-        restored.extend(frame.restored.iter().flat_map(|z| [z.re, z.im]));
-    }
+    let levels: Vec<f32> = (0..frames)
+        .map(frame)
+        .map(|input| {
+            let mean = input.iter().map(|z| (f64::from(z.norm_sqr()) + 1e-18).powf(0.15)).sum::<f64>() / bins as f64;
+            #[expect(clippy::cast_possible_truncation, reason = "the level is kept in f32")]
+            running.advance(mean as f32)
+        })
+        .collect();
     check(&format!("{name} level"), &levels, &level);
-    check(&format!("{name} stage 1, step"), &gains, &gain);
-    check(&format!("{name} stage 2, step"), &restored, &stage2);
 
-    let clip = Tensor::from_vec(spectrum.clone(), (frames, bins, 2), &Device::Cpu).expect("shape");
-    let clip = forward::clip(&model, &clip).expect("runs");
-    let [clip_gain, clip_stage2] = [clip.gain, clip.stage2].map(|x| x.flatten_all().and_then(|x| x.to_vec1()).expect("floats"));
-    check(&format!("{name} stage 1, forward"), &clip_gain, &gain);
-    check(&format!("{name} stage 2, forward"), &clip_stage2, &stage2);
+    // Gains and restored spectra of both forms, `[frame][bin]`.
+    let step = |speech: bool| {
+        let controls = Controls {
+            speech,
+            ..Controls::default()
+        };
+        let mut stages = TwoStage::new(&model, 1);
+        let mut out = RestoredFrame::new(&model, 1);
+        let (mut gains, mut restored) = (Vec::new(), Vec::new());
+        for input in (0..frames).map(frame) {
+            stages.step(&input, &controls, &mut out);
+            gains.extend(&out.gain);
+            restored.extend(out.restored.iter().flat_map(|z| [z.re, z.im]));
+        }
+        (gains, restored)
+    };
+    let forward = |speech: bool| {
+        let clip = Tensor::from_vec(spectrum.clone(), (frames, bins, 2), &Device::Cpu).expect("shape");
+        let clip = forward::clip(&model, &clip, speech).expect("runs");
+        let [gains, restored] = [clip.gain, clip.stage2].map(|x| x.flatten_all().and_then(|x| x.to_vec1()).expect("floats"));
+        (gains, restored)
+    };
+    for (form, run) in [("step", &step as &dyn Fn(bool) -> _), ("forward", &forward)] {
+        let (gains, restored) = run(false);
+        check(&format!("{name} stage 1, {form}"), &gains, &gain);
+        check(&format!("{name} stage 2, {form}"), &restored, &stage2);
+        if model.spec().speech {
+            let speech = tensor(&golden, "speech_gain");
+            check(&format!("{name} stage 1 for speech, {form}"), &run(true).0, &speech);
+            assert!(speech != gain, "{name}: stage 1 for speech is to be another");
+        }
+    }
 
     let (mut change, mut before) = (0.0, 0.0);
     let ahead = model.spec().lookahead_hops * bins;

@@ -215,6 +215,7 @@ fn any_controls(random: &mut Random) -> Controls {
         stage2: share(),
         floor: share(),
         linked: random.below(2) == 0,
+        speech: random.below(2) == 0,
         idle: random.below(8) == 0,
         declip: random.below(2) == 0,
     }

@@ -4,7 +4,7 @@ mod common;
 
 use common::{Counting, allocator_calls, shipped_spec};
 use dualstep_engine::unet::{RestoredFrame, TwoStage};
-use dualstep_engine::{Model, weights};
+use dualstep_engine::{Controls, Model, weights};
 use realfft::num_complex::Complex32;
 
 #[global_allocator]
@@ -36,7 +36,13 @@ fn the_step_allocates_nothing_and_starts_no_thread() {
         let before = allocator_calls();
         // From the very first frame on.
         for k in 0..40 {
-            stages.step(if k % 10 == 9 { &poison } else { &spectrum }, k % 3 != 0, &mut frame);
+            let controls = Controls {
+                linked: k % 3 != 0,
+                // Both networks of stage 1, and the fades between them.
+                speech: (5..15).contains(&k),
+                ..Controls::default()
+            };
+            stages.step(if k % 10 == 9 { &poison } else { &spectrum }, &controls, &mut frame);
             if k == 20 {
                 stages.reset();
             }

@@ -32,6 +32,7 @@ const OFF: Controls = Controls {
     stage2: 0.0,
     floor: 0.0,
     linked: true,
+    speech: false,
     idle: false,
 };
 
@@ -123,6 +124,35 @@ fn more_noise_reduction_removes_more() {
             assert!(removed >= last - 1e-3, "{name} {stage1}: {removed} after {last}");
             last = removed;
         }
+    }
+}
+
+#[test]
+fn speech_only_takes_over_within_a_second_from_its_hop_on() {
+    for name in ["studio", "live"] {
+        let input = [noisy(192_000, 48e3)];
+        let mut restorer = restorer(name, 48e3, 1);
+        let (hop, delay) = (restorer.geometry().hop, latency::restorer_delay(restorer.geometry()));
+        let switch = 48_000 / hop;
+        let (general, _) = render(&mut restorer, &input, |_| FULL);
+        restorer.reset();
+        let (switched, _) = render(&mut restorer, &input, |index| Controls {
+            speech: index >= switch,
+            ..FULL
+        });
+        // The first frame that it decides about begins with the hop before.
+        let begin = (switch - 1) * hop + delay;
+        assert!(general[0][..begin] == switched[0][..begin], "{name}: nothing before");
+        let after = |seconds: f64| {
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a sample")]
+            let at = begin + (seconds * 48e3) as usize;
+            difference_db(&general[0][at..at + 2 * hop], &switched[0][at..at + 2 * hop])
+        };
+        let (first, half, whole) = (after(0.0), after(0.5), after(1.0));
+        assert!(
+            first < half - 6.0 && half < whole + 3.0 && whole > -40.0,
+            "{name}: {first:.1}, {half:.1}, {whole:.1} dB"
+        );
     }
 }
 

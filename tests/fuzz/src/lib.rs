@@ -24,6 +24,7 @@ pub static TINY: LazyLock<Model> = LazyLock::new(|| {
         bins: 20,
         segments: vec![[4, 1], [4, 4]],
         stages: [(vec![3, 5], 2), (vec![4], 3)].map(|(widths, squeeze)| StageSpec { widths, squeeze }),
+        speech: true,
         taps: 2,
         balance: 4,
         level_rise: 0.1,
@@ -55,6 +56,7 @@ pub struct AnyControls {
     shares: [u8; 4],
     declip: bool,
     linked: bool,
+    speech: bool,
     idle: bool,
 }
 
@@ -69,6 +71,7 @@ impl AnyControls {
             stage2,
             floor,
             linked: self.linked,
+            speech: self.speech,
             idle: self.idle,
         }
     }

@@ -3,10 +3,10 @@
 //! Never for a plugin: candle's convolutions start threads and allocate. Planes are `[1, channel, frame, band]`, spectra
 //! `[channel][frame][bin]` as in ARCHITECTURE.md, "Network, exactly".
 
-use super::SLOPE;
 use super::balance::{FAINT, LEAST_TRUST, LIMIT, NOTHING};
 use super::math::EPSILON;
 use super::two_stage::SILENT_LEVEL;
+use super::{Network, SLOPE};
 use crate::level::Level;
 use crate::weights::Model;
 use candle_core::{Device, IndexOp, Result, Tensor};
@@ -22,15 +22,6 @@ pub struct Memory {
     pub(super) trace: Vec<(String, Tensor)>,
 }
 
-/// Which of the two networks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Network {
-    /// Gains from the features of the input and its floor.
-    Stage1,
-    /// Taps and an additive term from the features of the input and of stage 1's output.
-    Stage2,
-}
-
 /// Runs one network. `features`: `[feature, frame, bin]`. Returns `[frame, bin, value]`, before any activation.
 ///
 /// # Errors
@@ -39,7 +30,7 @@ pub fn stage(model: &Model, network: Network, features: &Tensor, memory: &mut Me
     #[cfg(test)]
     memory.trace.clear();
     let net = Net { model, network };
-    let top = model.spec().stages[network as usize].widths.len() - 1;
+    let top = network.spec(model.spec()).widths.len() - 1;
     let mut x = net.stem(features)?;
     memory.note("stem", &x);
     let mut skips = Vec::new();
@@ -77,21 +68,22 @@ pub struct Clip {
     pub stage2: Tensor,
 }
 
-/// Runs both stages over a whole clip of one channel. `spectrum`: `[frame, bin, 2]`, all bins present.
+/// Runs both stages over a whole clip of one channel, with stage 1 for speech in place of the other if `speech`. `spectrum`: `[frame, bin, 2]`, all bins
+/// present.
 ///
 /// # Errors
-/// If `spectrum` has another shape.
-pub fn clip(model: &Model, spectrum: &Tensor) -> Result<Clip> {
+/// If `spectrum` has another shape, or the weights have no stage 1 for speech.
+pub fn clip(model: &Model, spectrum: &Tensor, speech: bool) -> Result<Clip> {
     let spec = model.spec();
     let ahead = spec.lookahead_hops;
     let level = levels(model, spectrum)?;
     let seen = Tensor::cat(&[features(spectrum, &level)?, floors(model, spectrum, &level)?], 0)?;
-    let gain = stage(model, Network::Stage1, &seen, &mut Memory::default())?.squeeze(2)?;
+    let first = if speech { Network::Speech } else { Network::Stage1 };
+    let gain = stage(model, first, &seen, &mut Memory::default())?.squeeze(2)?;
     let gain = candle_nn::ops::sigmoid(&gain)?;
 
     let here = delay(spectrum, ahead, 0.0)?;
-    let first = level.i(0)?.to_scalar::<f32>()?;
-    let level_here = delay(&level, ahead, first)?;
+    let level_here = delay(&level, ahead, level.i(0)?.to_scalar()?)?;
     let stage1 = here.broadcast_mul(&gain.unsqueeze(2)?)?;
     let both = Tensor::cat(&[features(&here, &level_here)?, features(&stage1, &level_here)?], 0)?;
     let [gain2, trust] = balance(model, &here, &stage1)?;
@@ -257,11 +249,7 @@ struct Net<'a> {
 
 impl Net<'_> {
     fn get(&self, name: &str) -> Result<Tensor> {
-        let stage = match self.network {
-            Network::Stage1 => "stage1",
-            Network::Stage2 => "stage2",
-        };
-        let name = format!("{stage}.{name}");
+        let name = format!("{}.{name}", self.network.name());
         let tensor = self.model.tensor(&name).cloned();
         tensor.ok_or_else(|| candle_core::Error::Msg(format!("no tensor {name}")))
     }
@@ -373,7 +361,6 @@ impl Net<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::unet::FEATURES;
     use crate::weights::tests::small;
     use crate::weights::{Noise, untrained};
 
@@ -381,7 +368,8 @@ mod tests {
     fn pieces_of_any_length_give_the_whole() {
         let model = Model::from_bytes(&untrained(&small(), 3).expect("sound")).expect("sound");
         let frames = 19;
-        for (network, cin) in [Network::Stage1, Network::Stage2].into_iter().zip(FEATURES) {
+        for network in Network::all(model.spec()) {
+            let cin = network.features();
             let x = Noise::new(4).vector(cin * frames * 30);
             let x = Tensor::from_vec(x, (cin, frames, 30), &Device::Cpu).expect("shape");
             let whole = stage(&model, network, &x, &mut Memory::default()).expect("runs");

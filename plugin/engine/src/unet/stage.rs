@@ -1,5 +1,6 @@
 //! One stage, frame by frame.
 
+use super::Network;
 use super::kernel::{Activation, Affine, Buffer, Isa, Job, Rows};
 use super::math;
 use super::plane::Plane;
@@ -43,11 +44,11 @@ struct Shape {
 }
 
 impl StageWeights {
-    /// Packs a stage of `cin` features and `outs` values per bin; `get` finds a tensor's values by its name within the stage. They must have the
-    /// sizes that [`crate::weights::layout`] says.
-    pub(crate) fn pack<'a>(isa: Isa, spec: &Spec, stage: &StageSpec, cin: usize, outs: usize, get: impl Fn(&str) -> &'a [f32]) -> Self {
+    /// Packs `network`; `get` finds a tensor's values by its name within it. They must have the sizes that [`crate::weights::layout`] says.
+    pub(crate) fn pack<'a>(isa: Isa, spec: &Spec, network: Network, get: impl Fn(&str) -> &'a [f32]) -> Self {
         use Activation::{Leaky, None};
-        let StageSpec { ref widths, squeeze } = *stage;
+        let (cin, outs) = (network.features(), network.values(spec));
+        let StageSpec { ref widths, squeeze } = *network.spec(spec);
         let (first, top) = (widths[0], widths.len() - 1);
         let bands = spec.bands();
 
@@ -98,7 +99,7 @@ impl StageWeights {
             Affine::new(isa, &[inner], outs * stride, packed, &bias, activation)
         };
 
-        let hidden = spec.recurrent(stage);
+        let hidden = spec.recurrent(network.spec(spec));
         Self {
             isa,
             shape: Shape {

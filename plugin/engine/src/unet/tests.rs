@@ -1,13 +1,27 @@
 //! The streaming form against the whole-clip form: layer by layer, stage by stage, and both stages together.
 
-use super::forward::{self, Memory, Network};
+use super::forward::{self, Memory};
 use super::stage::Stage;
-use super::{FEATURES, Isa, RestoredFrame, TwoStage};
+use super::{Isa, Network, RestoredFrame, TwoStage};
+use crate::Controls;
 use crate::spec::{Spec, StageSpec};
 use crate::weights::tests::{small, studio};
 use crate::weights::{Model, Noise, untrained};
 use candle_core::{Device, Tensor};
 use realfft::num_complex::Complex32;
+
+const LINKED: Controls = Controls {
+    declick: 0.0,
+    declip: false,
+    stage1: 1.0,
+    stage2: 1.0,
+    floor: 0.0,
+    linked: true,
+    speech: false,
+    idle: false,
+};
+const FREE: Controls = Controls { linked: false, ..LINKED };
+const SPEECH: Controls = Controls { speech: true, ..LINKED };
 
 const CHUNKINGS: [usize; 5] = [1, 2, 3, 5, 8];
 
@@ -42,12 +56,17 @@ fn vector(tensor: &Tensor) -> Vec<f32> {
 /// Steps through `frames` frames and compares each layer's rows and the output with `forward`, fed in pieces of `chunk`.
 fn step_agrees_with_forward(spec: &Spec, isa: Isa, frames: usize, chunk: usize) {
     let model = model(spec, isa);
-    for (index, (network, cin)) in [Network::Stage1, Network::Stage2].into_iter().zip(FEATURES).enumerate() {
+    for network in Network::all(spec) {
+        let (cin, outs) = (network.features(), network.values(spec));
         let bins = spec.bins;
         // [channel][frame][bin][feature]: two channels, so that one can't leak into the other unseen.
         let channels: Vec<Vec<f32>> = (0..2).map(|seed| Noise::new(seed).vector(frames * bins * cin)).collect();
-        let mut stage = Stage::new(model.stage(index), 2);
-        let outs = if index == 0 { 1 } else { 2 * spec.taps + 2 };
+        let weights = match network {
+            Network::Stage1 => &model.stages()[0],
+            Network::Stage2 => &model.stages()[1],
+            Network::Speech => model.speech().expect("the weights have one"),
+        };
+        let mut stage = Stage::new(weights, 2);
         let mut out = vec![0.0; 2 * bins * outs];
         let mut memories = [Memory::default(), Memory::default()];
         let mut compared = 0;
@@ -88,7 +107,7 @@ fn step_agrees_with_forward(spec: &Spec, isa: Isa, frames: usize, chunk: usize) 
                 }
             }
         }
-        let top = spec.stages[index].widths.len() - 1;
+        let top = network.spec(spec).widths.len() - 1;
         let layers = 5 * top + 4 + top;
         assert!(compared >= 2 * frames * layers.min(5), "{compared} layers compared");
     }
@@ -120,12 +139,12 @@ fn spectra(seed: u64, frames: usize, bins: usize) -> Vec<Complex32> {
 }
 
 /// All frames' gains and restored spectra, `[frame][channel][bin]`.
-fn run(stages: &mut TwoStage, channels: &[&[Complex32]], bins: usize, linked: bool) -> (Vec<f32>, Vec<Complex32>) {
+fn run(stages: &mut TwoStage, channels: &[&[Complex32]], bins: usize, controls: &Controls) -> (Vec<f32>, Vec<Complex32>) {
     let (mut gains, mut restored) = (Vec::new(), Vec::new());
     let mut frame = RestoredFrame::default();
     for k in 0..channels[0].len() / bins {
         let spectrum: Vec<Complex32> = channels.iter().flat_map(|channel| channel[k * bins..][..bins].to_vec()).collect();
-        stages.step(&spectrum, linked, &mut frame);
+        stages.step(&spectrum, controls, &mut frame);
         gains.extend(&frame.gain);
         restored.extend(&frame.restored);
     }
@@ -144,12 +163,14 @@ fn both_stages_step_as_the_whole_clip() {
         let clip = Tensor::from_vec(parts(&input), (frames, bins, 2), &Device::Cpu).expect("shape");
         for isa in Isa::available() {
             let model = model(&spec, isa);
-            let want = forward::clip(&model, &clip).expect("runs");
-            let (gains, restored) = run(&mut TwoStage::new(&model, 1), &[&input], bins, true);
-            let off = difference(&gains, &vector(&want.gain));
-            assert!(off < 1e-5, "{isa:?} gain off by {off}");
-            let off = difference(&parts(&restored), &vector(&want.stage2));
-            assert!(off < 5e-5, "{isa:?} stage 2 off by {off}");
+            for controls in [LINKED, SPEECH] {
+                let want = forward::clip(&model, &clip, controls.speech).expect("runs");
+                let (gains, restored) = run(&mut TwoStage::new(&model, 1), &[&input], bins, &controls);
+                let off = difference(&gains, &vector(&want.gain));
+                assert!(off < 1e-5, "{isa:?} gain off by {off}");
+                let off = difference(&parts(&restored), &vector(&want.stage2));
+                assert!(off < 5e-5, "{isa:?} stage 2 off by {off}");
+            }
         }
     }
 }
@@ -159,9 +180,9 @@ fn unlinked_channels_are_two_mono_streams_bit_for_bit() {
     let spec = studio();
     let model = model(&spec, Isa::best());
     let (a, b) = (spectra(1, 6, 800), spectra(2, 6, 800));
-    let (gains, restored) = run(&mut TwoStage::new(&model, 2), &[&a, &b], 800, false);
+    let (gains, restored) = run(&mut TwoStage::new(&model, 2), &[&a, &b], 800, &FREE);
     for (channel, alone) in [a, b].iter().enumerate() {
-        let (gains_alone, restored_alone) = run(&mut TwoStage::new(&model, 1), &[alone], 800, false);
+        let (gains_alone, restored_alone) = run(&mut TwoStage::new(&model, 1), &[alone], 800, &FREE);
         for frame in 0..6 {
             let (stereo, mono) = ((2 * frame + channel) * 800, frame * 800);
             assert_eq!(gains[stereo..][..800], gains_alone[mono..][..800]);
@@ -177,8 +198,8 @@ fn linked_channels_share_gains_weighted_by_energy() {
     let model = model(&spec, Isa::best());
     let (a, b) = (spectra(1, 9, bins), spectra(2, 9, bins));
     let mut stages = TwoStage::new(&model, 2);
-    let (linked, _) = run(&mut stages, &[&a, &b], bins, true);
-    let (free, _) = run(&mut TwoStage::new(&model, 2), &[&a, &b], bins, false);
+    let (linked, _) = run(&mut stages, &[&a, &b], bins, &LINKED);
+    let (free, _) = run(&mut TwoStage::new(&model, 2), &[&a, &b], bins, &FREE);
     let ahead = spec.lookahead_hops;
     for frame in ahead..9 {
         for bin in 0..bins {
@@ -190,8 +211,8 @@ fn linked_channels_share_gains_weighted_by_energy() {
         }
     }
     // Equal channels stay what they are alone.
-    let (twins, restored) = run(&mut TwoStage::new(&model, 2), &[&a, &a], bins, true);
-    let (alone, restored_alone) = run(&mut TwoStage::new(&model, 1), &[&a], bins, true);
+    let (twins, restored) = run(&mut TwoStage::new(&model, 2), &[&a, &a], bins, &LINKED);
+    let (alone, restored_alone) = run(&mut TwoStage::new(&model, 1), &[&a], bins, &LINKED);
     for frame in 0..9 {
         assert!(difference(&twins[2 * frame * bins..][..bins], &alone[frame * bins..][..bins]) < 1e-5);
         let [twin, alone] = [&restored[2 * frame * bins..][..bins], &restored_alone[frame * bins..][..bins]];
@@ -205,10 +226,10 @@ fn reset_is_the_start_of_a_stream() {
     let bins = small().bins;
     let input = spectra(3, 10, bins);
     let mut stages = TwoStage::new(&model, 1);
-    let first = run(&mut stages, &[&input], bins, true);
-    let on = run(&mut stages, &[&input], bins, true);
+    let first = run(&mut stages, &[&input], bins, &LINKED);
+    let on = run(&mut stages, &[&input], bins, &LINKED);
     stages.reset();
-    let again = run(&mut stages, &[&input], bins, true);
+    let again = run(&mut stages, &[&input], bins, &LINKED);
     assert!(first == again, "a reset stream must start as a new one");
     assert!(first != on, "the state must matter");
 }
@@ -220,13 +241,13 @@ fn poison_passes() {
     for poison in [f32::NAN, f32::INFINITY, f32::MAX, 1e-40, -1e-38] {
         let mut stages = TwoStage::new(&model, 2);
         let bad = vec![Complex32::new(poison, -poison); 5 * bins];
-        let (gains, restored) = run(&mut stages, &[&bad, &bad], bins, true);
+        let (gains, restored) = run(&mut stages, &[&bad, &bad], bins, &LINKED);
         assert!(gains.iter().all(|g| (0.0..=1.0).contains(g)), "{poison}");
         assert!(restored.iter().all(|z| z.is_finite()), "{poison}");
         // After the level has come down again, a poisoned stream says what a clean one says.
         let input = spectra(4, 4000, bins);
-        let (got, _) = run(&mut stages, &[&input, &input], bins, true);
-        let (want, _) = run(&mut TwoStage::new(&model, 2), &[&input, &input], bins, true);
+        let (got, _) = run(&mut stages, &[&input, &input], bins, &LINKED);
+        let (want, _) = run(&mut TwoStage::new(&model, 2), &[&input, &input], bins, &LINKED);
         let tail = got.len() - 20 * bins;
         assert!(difference(&got[tail..], &want[tail..]) < 1e-2, "{poison}");
     }
@@ -240,7 +261,7 @@ fn missing_bins_stay_empty() {
         frame[320..].fill(Complex32::default());
     }
     let mut stages = TwoStage::with_bins(&model, 1, 320);
-    let (_, restored) = run(&mut stages, &[&input], 800, true);
+    let (_, restored) = run(&mut stages, &[&input], 800, &LINKED);
     for frame in restored.chunks_exact(800) {
         assert!(frame[320..].iter().all(|z| *z == Complex32::default()));
         assert!(frame[..320].iter().any(|z| *z != Complex32::default()));
@@ -285,7 +306,7 @@ fn a_u_net_that_is_not_trusted_adds_nothing_and_wakes_up_gently() {
         let mut frame = RestoredFrame::default();
         let mut changes = Vec::new();
         for spectrum in input.chunks_exact(bins) {
-            stages.step(spectrum, true, &mut frame);
+            stages.step(spectrum, &LINKED, &mut frame);
             let stage1: Vec<Complex32> = frame.dry.iter().zip(&frame.gain).map(|(dry, gain)| dry * gain).collect();
             let change: f32 = frame.restored.iter().zip(&stage1).map(|(a, b)| (a - b).norm_sqr()).sum();
             changes.push(change);
@@ -298,7 +319,7 @@ fn a_u_net_that_is_not_trusted_adds_nothing_and_wakes_up_gently() {
             assert_eq!(first < 0.1 * later, wakes == 120, "{first} and {later} from frame {wakes} on");
         }
         stages.reset();
-        let first = run(&mut TwoStage::new(&model, 1), &[&input], bins, true);
-        assert!(first == run(&mut stages, &[&input], bins, true), "a reset U-Net is a new one");
+        let first = run(&mut TwoStage::new(&model, 1), &[&input], bins, &LINKED);
+        assert!(first == run(&mut stages, &[&input], bins, &LINKED), "a reset U-Net is a new one");
     }
 }

@@ -1,13 +1,14 @@
 //! Both stages in a row, frame by frame: level, floor, features, stage 1, look-ahead, stage 2 with its balance.
 
 use super::balance::Balance;
+use super::first_stage::FirstStage;
 use super::kernel::{Buffer, Isa, Job};
 use super::math;
 use super::stage::Stage;
 use super::{FEATURES, SPECTRUM_FEATURES};
+use crate::Controls;
 use crate::floor::Floor;
 use crate::level::Level;
-use crate::spec::UNITS_PER_SECOND;
 use crate::weights::Model;
 use realfft::num_complex::Complex32;
 
@@ -62,7 +63,8 @@ pub struct TwoStage {
     /// Bins below this exist at the sample rate in use.
     present: usize,
     taps: usize,
-    networks: [Stage; 2],
+    first: FirstStage,
+    second: Stage,
     balance: Balance,
     /// Hops in a row in which stage 2's U-Net was trusted with no channel, up to those after which it rests.
     untrusted: usize,
@@ -114,8 +116,6 @@ impl TwoStage {
     pub fn with_bins(model: &Model, channels: usize, present: usize) -> Self {
         let spec = model.spec();
         let size = channels * spec.bins;
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few hundred hops at most")]
-        let hops = |seconds: f64| (seconds * UNITS_PER_SECOND / spec.hop_units as f64).round() as usize;
         let frame = Frame {
             spectrum: vec![Complex32::default(); size],
             features: Buffer::new(size * FEATURES[0]),
@@ -127,13 +127,14 @@ impl TwoStage {
             bins: spec.bins,
             present: present.min(spec.bins),
             taps: spec.taps,
-            networks: [0, 1].map(|stage| Stage::new(model.stage(stage), channels)),
+            first: FirstStage::new(model, channels),
+            second: Stage::new(&model.stages()[1], channels),
             balance: Balance::new(model.balance(), channels),
             untrusted: 0,
-            rest_after: hops(REST_AFTER_S),
+            rest_after: spec.hops(REST_AFTER_S),
             warmth: 1.0,
             #[expect(clippy::cast_precision_loss, reason = "a few hundred hops at most")]
-            warming: 1.0 / hops(WARM_AFTER_S) as f32,
+            warming: 1.0 / spec.hops(WARM_AFTER_S) as f32,
             levels: vec![Level::new(spec); channels],
             floors: vec![Floor::new(spec); channels],
             frames: vec![frame; spec.lookahead_hops + 1],
@@ -150,23 +151,23 @@ impl TwoStage {
     /// Takes the next frame's spectrum, `[channel][bin]` over the spec's `bins` (missing bins are 0), and writes what is known of frame `k - lookahead_hops`.
     ///
     /// `frame` may have any size before the call; one of the right size ([`RestoredFrame::new`], or of the call before) is only written.
-    /// With `linked`, all channels get the same gains and the same taps.
+    /// Of the controls, `linked` (all channels get the same gains and the same taps) and `speech` (stage 1 is the one for that) say what the networks do.
     ///
     /// # Panics
     /// If `spectrum` doesn't hold `channels * bins` values.
     ///
     /// # Real-time
     /// No allocation, lock or system call, if `frame` has its size; runs on the calling thread.
-    pub fn step(&mut self, spectrum: &[Complex32], linked: bool, frame: &mut RestoredFrame) {
+    pub fn step(&mut self, spectrum: &[Complex32], controls: &Controls, frame: &mut RestoredFrame) {
         assert_eq!(spectrum.len(), self.channels * self.bins, "channels * bins");
         frame.fit(self.channels * self.bins);
-        let linked = linked && self.channels > 1;
+        let linked = controls.linked && self.channels > 1;
         self.now = (self.now + 1) % self.frames.len();
         self.take(spectrum);
         // The oldest frame of the ring is the one that stage 1 now decides about: `lookahead_hops` frames ago.
         let oldest = (self.now + 1) % self.frames.len();
 
-        self.networks[0].step(&self.frames[self.now].features, &mut frame.gain);
+        self.first.step(&self.frames[self.now].features, controls.speech, &mut frame.gain);
         frame.dry.copy_from_slice(&self.frames[oldest].spectrum);
         self.isa.run(Gains {
             said: &mut frame.gain,
@@ -217,11 +218,11 @@ impl TwoStage {
             return;
         }
         if rested {
-            self.networks[1].reset();
+            self.second.reset();
             self.warmth = 0.0;
         }
         self.warmth = (self.warmth + self.warming).min(1.0);
-        self.networks[1].step(&self.both, &mut self.said);
+        self.second.step(&self.both, &mut self.said);
         if linked {
             self.isa.run(LinkTaps {
                 said: &mut self.said,
@@ -330,9 +331,8 @@ impl TwoStage {
 
     /// Back to the start of a stream.
     pub fn reset(&mut self) {
-        for network in &mut self.networks {
-            network.reset();
-        }
+        self.first.reset();
+        self.second.reset();
         self.balance.reset();
         self.untrusted = 0;
         self.warmth = 1.0;

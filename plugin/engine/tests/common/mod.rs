@@ -136,6 +136,7 @@ pub(crate) fn shipped_spec(name: &str) -> Spec {
             widths: widths.to_vec(),
             squeeze,
         }),
+        speech: true,
         taps: 3,
         balance: 192,
         level_rise,
