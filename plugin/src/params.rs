@@ -65,6 +65,9 @@ pub struct DualstepParams {
     /// Repair of clipped peaks.
     #[id = "declip"]
     pub declip: BoolParam,
+    /// Stage 1 for recordings of speech alone.
+    #[id = "speech"]
+    pub speech: BoolParam,
 
     /// Size of the editor's window.
     #[persist = "panel"]
@@ -108,6 +111,7 @@ impl Default for DualstepParams {
             tilt: decibels("Tilt", MOST_TILT_DB),
             comp: percent("Compressor", 0.0),
             declip: switch("Clipping repair", true),
+            speech: switch("Speech only", false),
             panel: PanelSize::default(),
         }
     }
@@ -129,7 +133,7 @@ impl DualstepParams {
                     gain(-limit_db.min(MAX_LIMIT_DB))
                 },
                 linked: self.link.value(),
-                speech: false,
+                speech: self.speech.value(),
                 idle: false,
             },
             output: OutputSettings {

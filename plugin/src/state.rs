@@ -24,13 +24,13 @@ fn kind(id: &str) -> Option<Kind> {
         // Octaves above 1 Hz, up to 300 Hz.
         "low_cut" => Some(Kind::Number(3.3..=300.0f32.log2())),
         "hum" => Some(Kind::Step(0..=3)),
-        "removed" | "link" | "bypass" | "declip" => Some(Kind::Switch),
+        "removed" | "link" | "bypass" | "declip" | "speech" => Some(Kind::Switch),
         _ => None,
     }
 }
 
-/// Switches that sessions and presets of earlier versions lack, on in a new instance: off there, so that what was saved sounds as it did.
-pub(crate) const SINCE: [&str; 1] = ["declip"];
+/// Switches that sessions and presets of earlier versions lack: off there, whatever a new instance or the one in use has, so that what was saved sounds as it did.
+pub(crate) const SINCE: [&str; 2] = ["declip", "speech"];
 
 /// Brings numbers into range. If a known parameter isn't what it should be at all, empties the state: the framework then refuses it, and the one in force stays.
 ///
@@ -86,11 +86,13 @@ mod tests {
         assert!(matches!(state.params["output"], ParamValue::F32(-3.5)));
         assert!(matches!(state.params["link"], ParamValue::Bool(false)));
         assert!(matches!(state.params["hum"], ParamValue::I32(3)));
-        assert!(
-            matches!(state.params["declip"], ParamValue::Bool(false)),
-            "as it sounded before there was one"
-        );
-        assert_eq!(state.params.len(), 6);
+        for id in SINCE {
+            assert!(
+                matches!(state.params[id], ParamValue::Bool(false)),
+                "{id}: as it sounded before there was one"
+            );
+        }
+        assert_eq!(state.params.len(), 7);
         assert_eq!(state.fields.len(), 1);
     }
 
@@ -107,7 +109,7 @@ mod tests {
     fn every_parameter_is_known_with_its_range() {
         let params = DualstepParams::default();
         let map = params.param_map();
-        assert_eq!(map.len(), 14);
+        assert_eq!(map.len(), 15);
         for (id, ptr, _) in map {
             match (kind(&id), ptr) {
                 (Some(Kind::Switch), ParamPtr::BoolParam(_))

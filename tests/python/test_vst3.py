@@ -12,7 +12,7 @@ STUDIO, LIVE = "Dualstep", "Dualstep Live"
 PLUGINS = [STUDIO, LIVE]
 CLAP_IDS = {STUDIO: "org.dualstep.studio", LIVE: "org.dualstep.live"}
 # In the plugin's order. pedalboard names parameters after what the user reads, which may change; these ids may not.
-IDS = ["declick", "stage1", "stage2", "limit", "mix", "output", "removed", "link", "bypass", "low_cut", "hum", "tilt", "comp", "declip"]
+IDS = ["declick", "stage1", "stage2", "limit", "mix", "output", "removed", "link", "bypass", "low_cut", "hum", "tilt", "comp", "declip", "speech"]
 STATES = pathlib.Path(__file__).parents[1] / "data" / "states"
 RATES_HZ = [44_100, 48_000, 88_200, 96_000, 192_000, 8_000, 11_025, 22_050, 37_800]
 
@@ -137,7 +137,7 @@ def test_a_second_render_sounds_like_the_first(bundles, name):
 
 @pytest.mark.parametrize("name", PLUGINS)
 def test_a_state_comes_back(bundles, name):
-    plugin = load(bundles, name, declick=0.125, stage1=0.75, stage2=0.5, mix=0.875, output=0.625, removed=1, link=0, low_cut=0.5, hum=1, tilt=0.25, comp=0.75, declip=0)
+    plugin = load(bundles, name, declick=0.125, stage1=0.75, stage2=0.5, mix=0.875, output=0.625, removed=1, link=0, low_cut=0.5, hum=1, tilt=0.25, comp=0.75, declip=0, speech=1)
     plugin.process(np.zeros((2, 4096), np.float32), 48_000)
     saved = plugin.raw_state
     other = load(bundles, name)

@@ -7,8 +7,8 @@ use dualstep_tests::session::{assert_in_range, ranges};
 use dualstep_tests::{Bundle, Change, LIVE, Mode, PLUGINS, Plugin, STUDIO, Signal, assert_identical};
 
 /// All parameters.
-const IDS: [&str; 10] = [
-    "declick", "stage1", "stage2", "limit", "mix", "output", "removed", "link", "bypass", "declip",
+const IDS: [&str; 11] = [
+    "declick", "stage1", "stage2", "limit", "mix", "output", "removed", "link", "bypass", "declip", "speech",
 ];
 
 /// Most frames in a block.

@@ -7,8 +7,9 @@ use serde_json::json;
 use std::collections::BTreeMap;
 
 /// All parameters, in the plugin's order. Sessions keep these ids: an id may be added, never changed.
-const IDS: [&str; 14] = [
+const IDS: [&str; 15] = [
     "declick", "stage1", "stage2", "limit", "mix", "output", "removed", "link", "bypass", "low_cut", "hum", "tilt", "comp", "declip",
+    "speech",
 ];
 
 /// An instance with no parameter at its initial value.
@@ -16,7 +17,7 @@ fn moved(bundle: &Bundle, id: &str) -> Plugin {
     let mut plugin = Plugin::new(bundle, id);
     for (index, parameter) in IDS.iter().enumerate() {
         let value = match *parameter {
-            "removed" | "bypass" => 1.0,
+            "removed" | "bypass" | "speech" => 1.0,
             "link" | "declip" => 0.0,
             "hum" => 2.0,
             _ => 0.1 + 0.07 * index as f64,
@@ -57,7 +58,7 @@ fn texts_read_back() {
         for step in 0..=20 {
             let step = f64::from(step) / 20.0;
             let value = match id {
-                "removed" | "link" | "bypass" | "declip" => step.round(),
+                "removed" | "link" | "bypass" | "declip" | "speech" => step.round(),
                 "hum" => (3.0 * step).round(),
                 _ => step,
             };

@@ -58,7 +58,7 @@ pub struct Parameter {
 }
 
 /// All parameters of both plugins.
-pub const PARAMETERS: [Parameter; 14] = [
+pub const PARAMETERS: [Parameter; 15] = [
     Parameter {
         id: "declick",
         meaning: "click repair sensitivity, 0 turns it off",
@@ -127,6 +127,11 @@ pub const PARAMETERS: [Parameter; 14] = [
     Parameter {
         id: "declip",
         meaning: "repair of clipped peaks",
+        kind: Kind::Switch,
+    },
+    Parameter {
+        id: "speech",
+        meaning: "speech is all that is wanted: whatever isn't a voice is noise",
         kind: Kind::Switch,
     },
 ];

@@ -45,7 +45,7 @@ pub(super) const BUILT_IN: [BuiltIn; 11] = [
     (
         "Noisy speech",
         "As much noise out as there is; words first.",
-        &[("declick", "30 %"), ("low_cut", "80 Hz"), ("comp", "20 %")],
+        &[("declick", "30 %"), ("speech", "On"), ("low_cut", "80 Hz"), ("comp", "20 %")],
     ),
     (
         "Live voice",

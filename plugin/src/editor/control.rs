@@ -82,6 +82,7 @@ pub(super) fn controls(params: &DualstepParams) -> Vec<(&'static str, &dyn Contr
         ("tilt", &params.tilt),
         ("comp", &params.comp),
         ("declip", &params.declip),
+        ("speech", &params.speech),
     ]
 }
 
@@ -113,6 +114,9 @@ pub(super) fn hint(id: &str) -> &'static str {
         "output" => "Loudness after everything else.",
         "removed" => "Hear only what is taken away. If there is music in it, turn Noise reduction down.",
         "link" => "Both channels are restored alike, so that the stereo image stays where it is. Turn it off for two unrelated channels.",
+        "speech" => {
+            "For recordings of speech alone: whatever isn't a voice is noise, so more of it goes. Leave it off for music and singing."
+        }
         "bypass" => "Hear the recording as it was, still in time with the rest of the session.",
         "low_cut" => "Takes away rumble below this frequency.",
         "hum" => "Cuts mains hum and its harmonics: 50 Hz (most of the world), 60 Hz (the Americas), or found by listening.",

@@ -318,7 +318,7 @@ impl Panel {
         let place = place.shrink2(vec2(10.0, 6.0));
         let mut ui = ui.new_child(UiBuilder::new().max_rect(place).layout(Layout::left_to_right(Align::Center)));
         // Two large knobs take as much as three small ones; the switches have their own column.
-        let side = 190.0;
+        let side = 197.0;
         let unit = (place.width() - side - 6.0 * 7.0) / 7.0;
         let knobs = [
             ("stage1", BIG, 1.5, palette.stage1, Some(removed_activity(self.amounts[0]))),
@@ -343,10 +343,17 @@ impl Panel {
         }
         let (column, _) = ui.allocate_exact_size(vec2(side, place.height()), egui::Sense::hover());
         let mut ui = ui.new_child(UiBuilder::new().max_rect(column).layout(Layout::top_down(Align::Min)));
-        for (id, colour) in [("removed", palette.warning), ("link", palette.neutral), ("declip", palette.neutral)] {
-            if let Some(known) = control(params, id) {
-                switch(&mut ui, desk, id, known, colour, vec2(side - 8.0, 22.0));
-            }
+        let width = side - 8.0;
+        // Each with its share of the column's width.
+        for ids in [&[("removed", 1.0)][..], &[("link", 0.485), ("speech", 0.515)], &[("declip", 1.0)]] {
+            ui.horizontal(|ui| {
+                let gaps = ui.spacing().item_spacing.x * (ids.len() - 1) as f32;
+                for (id, share) in ids {
+                    let Some(known) = control(params, id) else { continue };
+                    let colour = if *id == "removed" { palette.warning } else { palette.neutral };
+                    switch(ui, desk, id, known, colour, vec2((width - gaps) * share, 22.0));
+                }
+            });
         }
         let on = OUTPUT_SECTION
             .iter()
@@ -360,7 +367,7 @@ impl Panel {
         };
         let fold = Button::selectable(*output_open, name)
             .frame_when_inactive(true)
-            .min_size(vec2(side - 8.0, 22.0));
+            .min_size(vec2(width, 22.0));
         if ui
             .add(fold)
             .on_hover_text("Low-cut, hum notch, tilt and compressor for the restored signal. Off by default.")

@@ -115,7 +115,11 @@ mod tests {
         fs::write(&path, r#"{"format": 1, "name": "x", "values": {"mix": "30 %"}}"#).expect("a file");
         let params = DualstepParams::default();
         let read = Preset::read(&path).expect("a preset").values(&params);
-        assert!(read.iter().any(|(id, value)| *id == "declip" && *value == 0.0));
+        assert!(
+            SINCE
+                .iter()
+                .all(|since| read.iter().any(|(id, value)| id == since && *value == 0.0))
+        );
         // What this version writes says what it is.
         let path = folder.path().join("now.json");
         Preset::of(&params, "now").write(&path, false).expect("a file");

@@ -14,7 +14,7 @@ use std::cell::RefCell;
 /// Parameters, and one that there is none of.
 const IDS: [&str; 15] = [
     "declick", "stage1", "stage2", "limit", "mix", "output", "removed", "link", "bypass", "low_cut", "hum", "tilt", "comp", "declip",
-    "none",
+    "speech", "none",
 ];
 
 /// Samples per channel in a step at most.
