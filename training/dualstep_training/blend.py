@@ -9,25 +9,30 @@ fine-tuning of zero-shot models", CVPR 2022). The result is a run's folder: to v
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 from pathlib import Path
 
-from .checkpoint import Checkpoint
-from .config import ConfigError
+from .checkpoint import Checkpoint, with_speech
+from .config import ConfigError, Spec
 
 
 def blend(earlier: Checkpoint, later: Checkpoint, share: float) -> Checkpoint:
     """`share` (0..=1) of the later run's averaged weights, the rest of the earlier one's. Hours and data are the later one's.
 
-    Raises `ConfigError` if the networks differ or the share isn't one.
+    A speech network that the earlier run hasn't got began as stage 1, and is blended with that. Raises `ConfigError` if the networks differ or
+    the share isn't one.
     """
     if not 0 <= share <= 1:
         raise ConfigError(f"share is {share}, expected 0 (all of the earlier run) to 1 (all of the later one)")
-    if earlier.spec != later.spec:
-        raise ConfigError(f"the runs are of different networks: {earlier.spec} and {later.spec}")
+    before, after, start = Spec.from_metadata(earlier.spec), Spec.from_metadata(later.spec), earlier.average
+    if after.speech and not before.speech:
+        before, start = dataclasses.replace(before, speech=True), with_speech(start)
+    if before != after:
+        raise ConfigError(f"the runs are of different networks: {before} and {after}")
     average = {
         name: weight + share * (later.average[name] - weight) if weight.is_floating_point() else later.average[name]
-        for name, weight in earlier.average.items()
+        for name, weight in start.items()
     }
     return Checkpoint(later.spec, average, average, later.data, later.hours, later.step)
 

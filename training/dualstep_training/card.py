@@ -9,11 +9,12 @@ import argparse
 import json
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from . import curves, validate
 from .checkpoint import Checkpoint
-from .config import Spec
+from .config import ConfigError, Spec
 from .model import costs
 
 HEAD = """# Weights
@@ -39,6 +40,13 @@ ones, with the U-Net fully trusted beside. Signal-to-noise ratio in dB (soft cei
 that are served worst, and the difference of compressed band spectra:
 """
 
+SPEECH = """Speech network: a third U-Net of {parameters:,} parameters, as wide as stage 1, trained like it but on speech alone. It takes stage 1's place
+where speech is all that is wanted.
+"""
+
+SPEECH_COLUMNS = """Columns as above, *stage 1* being the speech network, on the speech of that set:
+"""
+
 LIMITS = """## Limits
 
 - Trained for {hours} of audio in all.
@@ -49,13 +57,16 @@ LIMITS = """## Limits
 """
 
 
-def scores(run: Path) -> str:
-    """The last validation pass of a run as a Markdown table."""
+def scores(path: Path) -> str:
+    """The last validation pass of a CSV as a Markdown table; nothing if there is none."""
     names = {
         "in_worn": "in", "stage1": "stage 1", "gain1": "gain", "in_clean": "in, unworn", "stage1_clean": "stage 1, unworn",
         "stage2": "stage 2", "gain2": "gain", "added2": "added", "change_db": "change", "lost_db": "lost",
     }  # fmt: skip
-    found = curves.rows(run / "validation.csv")
+    found = curves.rows(path)
+    if not found:
+        return ""
+    names = {field: name for field, name in names.items() if field in found[-1]}
     last = [r for r in found if r["step"] == found[-1]["step"]]
     lines = ["| kind | " + " | ".join(names.values()) + " |", "|---" * (len(names) + 1) + "|"]
     lines += [f"| {r['kind']} | " + " | ".join(_cell(r, f) for f in names) + " |" for r in last]
@@ -99,6 +110,13 @@ def balance(run: Path) -> str:
     return BALANCE + "\n" + "\n".join(lines) + "\n"
 
 
+def speech(spec: Spec, table: str) -> str:
+    """What there is to say of the speech network and its scores; nothing for a run without one."""
+    if not spec.speech:
+        return ""
+    return SPEECH.format(parameters=costs(spec)["speech"][0]) + (f"\n{SPEECH_COLUMNS}\n{table}\n" if table else "")
+
+
 def data(cache: Path) -> str:
     """Sources with licences and hours, from the cache's manifest."""
     manifest = json.loads((cache / "manifest.json").read_text())
@@ -114,15 +132,21 @@ def card(cache: Path, runs: list[Path], notes: list[str]) -> str:
     saved = [Checkpoint.load(run) for run in runs]
     specs = [Spec.from_metadata(one.spec) for one in saved]
     widths = [" and ".join(f"{stage.widths[0]}-{stage.widths[-1]}" for stage in s.stages) for s in specs]
-    sizes = [f"{sum(n for n, _ in costs(s).values()):,} parameters in {s.name} (widths {w})" for s, w in zip(specs, widths)]
+    stages = [costs(replace(s, speech=False)).values() for s in specs]
+    sizes = [f"{sum(n for n, _ in c):,} parameters in {s.name} (widths {w})" for s, w, c in zip(specs, widths, stages)]
     parts = [HEAD.format(sizes=" and ".join(sizes))]
-    for run, one in zip(runs, saved):
-        name = one.spec["name"]
+    for run, one, spec in zip(runs, saved, specs):
         trained = f"{one.hours:.2f} hours of audio (degraded on the fly; hours of weights it started from included)"
-        parts.append(f"## {name}\n\n{trained}, {one.step} steps in this run.\n")
-        parts.append(COLUMNS + "\n" + scores(run) + "\n")
-        parts.append(f"Curve (the averaged weights, at each validation pass):\n\n{curve(run)}\n")
-        parts.extend(filter(None, [balance(run)]))
+        parts.append(f"## {spec.name}\n\n{trained}, {one.step} steps in this run.\n")
+        both, alone = (scores(run / name) for name in ("validation.csv", "speech.csv"))
+        if not both and not alone:
+            raise FileNotFoundError(f"{run} holds no validation to show")
+        parts.append(COLUMNS)
+        # A run may have trained the speech network alone.
+        if both:
+            parts.append(f"{both}\n")
+            parts.append(f"Curve (the averaged weights, at each validation pass):\n\n{curve(run)}\n")
+        parts.extend(filter(None, [balance(run), speech(spec, alone)]))
     parts.append("## Data\n\nDrawn at random with new degradation each time.\n\n" + data(cache) + "\n")
     hours = ", ".join(f"{one.hours:.1f} h ({one.spec['name']})" for one in saved)
     parts.append(LIMITS.format(hours=hours) + "".join(f"- {note}\n" for note in notes))
@@ -139,7 +163,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         text = card(args.cache, args.run, args.note)
-    except (FileNotFoundError, IndexError, KeyError) as error:
+    except (ConfigError, FileNotFoundError, KeyError) as error:
         print(f"card: {error}", file=sys.stderr)
         return 1
     args.out.parent.mkdir(parents=True, exist_ok=True)

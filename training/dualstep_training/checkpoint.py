@@ -65,18 +65,38 @@ def manifest_hash(cache: Path) -> str:
     return hashlib.sha256((cache / "manifest.json").read_bytes()).hexdigest()[:16]
 
 
+def with_speech(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors of a network that has no speech network yet, and those of one as it begins: as stage 1."""
+    return tensors | {"speech." + name.removeprefix("stage1."): value for name, value in tensors.items() if name.startswith("stage1.")}
+
+
+def declared(weights: Path) -> Spec:
+    """The spec of an exported file, a checkpoint or a run. Raises `ConfigError` if it is of another format."""
+    return Spec.from_metadata(_read(weights)[1])
+
+
+def _read(weights: Path) -> tuple[dict[str, Tensor], dict[str, object]]:
+    """Tensors (a run's averaged ones) and `spec` entry with the hours of audio."""
+    if weights.suffix == ".safetensors":
+        return read(weights)
+    saved = Checkpoint.load(weights)
+    return saved.average, {**saved.spec, "hours": saved.hours}
+
+
 def initialise(net: Dualstep, weights: Path, calibrate_with: Tensor) -> float:
     """Starts `net` from a checkpoint or an exported file, of the same widths or of smaller ones (see `grow.py`), whatever the hop.
 
     An exported file has no batch norms left: their statistics are measured on `calibrate_with`, a spectrum
-    `[batch, frame, bins, 2]`, such that the network still does the same. Returns the hours of audio behind the weights.
+    `[batch, frame, bins, 2]`, such that the network still does the same. If `net` has a speech network and the weights have none, it
+    begins as stage 1. Returns the hours of audio behind the weights.
     Raises `ConfigError` if the networks differ in more than their geometry in time, or `net` is the narrower one.
     """
-    file = weights.suffix == ".safetensors"
-    saved = None if file else Checkpoint.load(weights)
-    tensors, fields = read(weights) if file else (saved.average, saved.spec)
-    start = Dualstep(_spec_to_start_from(net.spec, fields)).to(calibrate_with.device)
-    if file:
+    tensors, fields = _read(weights)
+    have = Spec.from_metadata(fields)
+    if net.spec.speech and not have.speech:
+        have, tensors = dataclasses.replace(have, speech=True), with_speech(tensors)
+    start = Dualstep(_spec_to_start_from(net.spec, have)).to(calibrate_with.device)
+    if weights.suffix == ".safetensors":
         own = start.state_dict()
         own.update({name: value for name, value in folded_network(start.spec, tensors).state_dict().items() if name in own})
         start.load_state_dict(own)
@@ -87,12 +107,11 @@ def initialise(net: Dualstep, weights: Path, calibrate_with: Tensor) -> float:
         net.load_state_dict(start.state_dict())
     else:
         grow(start, net, calibrate_with)
-    return float(fields.get("hours", 0.0)) if file else saved.hours
+    return float(fields.get("hours", 0.0))
 
 
-def _spec_to_start_from(spec: Spec, fields: dict[str, object]) -> Spec:
-    """`spec` with the stages of a weights file or a checkpoint."""
-    have = Spec.from_metadata(fields)
+def _spec_to_start_from(spec: Spec, have: Spec) -> Spec:
+    """`spec` with the U-Nets that weights have."""
     for key in ("bins", "segments", "taps", "balance"):
         if getattr(have, key) != getattr(spec, key):
             raise ConfigError(f"the weights have {key} {getattr(have, key)}, {spec.name} asks for {getattr(spec, key)}")
@@ -100,7 +119,7 @@ def _spec_to_start_from(spec: Spec, fields: dict[str, object]) -> Spec:
         levels = len(small.widths) == len(large.widths)
         if not levels or any(a > b for a, b in zip((*small.widths, small.squeeze), (*large.widths, large.squeeze))):
             raise ConfigError(f"stage {number} of the weights has {small}, {spec.name} asks for {large}: a stage can grow, but not shrink")
-    return dataclasses.replace(spec, stages=have.stages)
+    return dataclasses.replace(spec, stages=have.stages, speech=have.speech)
 
 
 def _unfold(net: Dualstep, tensors: dict[str, Tensor], spectrum: Tensor) -> None:
@@ -121,6 +140,6 @@ def _unfold(net: Dualstep, tensors: dict[str, Tensor], spectrum: Tensor) -> None
             module.folded_bias = tensors[source]
             hooks.append(module.register_forward_pre_hook(measure))
     with torch.no_grad():
-        net.eval()(spectrum)
+        net.eval().run_each(spectrum)
     for hook in hooks:
         hook.remove()

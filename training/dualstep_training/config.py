@@ -37,7 +37,7 @@ COEFFICIENTS = ("level_rise", "level_fall", "floor_keep", "balance_keep")
 
 @dataclass(frozen=True)
 class StageSpec:
-    """What one of the two U-Nets is made of."""
+    """What a U-Net is made of."""
 
     widths: tuple[int, ...]
     """Channels of level 0..4."""
@@ -69,6 +69,8 @@ class Spec:
     balance: int
     """Hidden width of stage 2's balance."""
     level_floor: float = 0.01
+    speech: bool = False
+    """Whether there is a second stage 1, for recordings of speech alone. In a config: whether a run may get one."""
 
     def __post_init__(self) -> None:
         covered = sum(bands * stride for bands, stride in self.segments)
@@ -80,6 +82,12 @@ class Spec:
                 raise ConfigError(f"{self.name}: {self.bands} bands can't be halved {halvings} times")
         if self.synthesis_hops != 2:
             raise ConfigError(f"{self.name}: the synthesis window must be 2 hops, not {self.synthesis_hops}")
+
+    @property
+    def unets(self) -> dict[str, StageSpec]:
+        """What each U-Net is made of, by the name that its tensors begin with."""
+        first, second = self.stages
+        return {"stage1": first, "stage2": second, **({"speech": first} if self.speech else {})}
 
     @property
     def bands(self) -> int:

@@ -53,17 +53,17 @@ def slope_per_doubling(hours: list[float], values: list[float]) -> float:
 
 
 def plot(run: Path) -> None:
-    """Writes `curves.png` from `train.csv` and `validation.csv`."""
+    """Writes `curves.png` from `train.csv`, `validation.csv` and `speech.csv`."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    train, validation = rows(run / "train.csv"), rows(run / "validation.csv")
+    train, validation, speech = (rows(run / f"{name}.csv") for name in ("train", "validation", "speech"))
     figure, axes = pyplot.subplots(2, 2, figsize=(11, 8))
     for stage in sorted({r["stage"] for r in train}):
         mine = [r for r in train if r["stage"] == stage]
-        axes[0, 0].plot([float(r["hours"]) for r in mine], [float(r["loss"]) for r in mine], lw=0.8, label=f"stage {stage}")
+        axes[0, 0].plot([float(r["hours"]) for r in mine], [float(r["loss"]) for r in mine], lw=0.8, label=f"stage {stage}" if stage.isdigit() else stage)
     axes[0, 0].set(title="Training loss", xlabel="hours of audio")
     for field, kinds, label in (
         ("gain1", NOISE, "stage 1, noise"),
@@ -71,6 +71,8 @@ def plot(run: Path) -> None:
         ("added2", WEAR, "stage 2 over stage 1, wear"),
     ):
         axes[0, 1].plot(*means(validation, kinds, field), marker=".", label=label)
+    if speech:
+        axes[0, 1].plot(*means(speech, NOISE, "gain1"), marker=".", label="speech network, noise over speech")
     axes[0, 1].set(title="SI-SDR gain, dB", xlabel="hours of audio")
     for kind in KINDS:
         field = "added2" if kind in WEAR else "gain1"

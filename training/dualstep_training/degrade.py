@@ -37,9 +37,9 @@ WEAR_ONLY_SHARE = 0.07
 SINGLE_SHARE = 0.26
 DISC_SHARE = 0.38
 
-#: Taken from each of the two shares above for everyday noise if the excerpt is speech, which meets more of it; and if voices alone are wanted.
+#: Taken from each of the two shares above for everyday noise if the excerpt is speech, which meets more of it; and if speech alone is wanted.
 SPEECH_EVERYDAY = (0.10, 0.20)
-VOICE_EVERYDAY = (0.14, 0.28)
+SPEECH_ALONE_EVERYDAY = (0.14, 0.28)
 
 #: Share of worn items among those that aren't clean; with the clean ones, half of all items are unworn.
 WORN_SHARE = 0.56
@@ -104,13 +104,13 @@ class Degrader:
     """Draws degraded batches from one split of the cache. Every batch follows from (seed, batches drawn, audio drawn)."""
 
     def __init__(self, cache: Cache, device: str = "cpu", seed: int = 0, sample_rate: int = RATE_HZ, refresh_s: float | None = None,
-                 wear_only: float = WEAR_ONLY_SHARE, voice: bool = False):
+                 wear_only: float = WEAR_ONLY_SHARE, speech_alone: bool = False):
         if sample_rate != RATE_HZ:
             raise ValueError(f"sample_rate is {sample_rate}, expected {RATE_HZ}: the cache is at 48 kHz; resample batches instead")
         self.cache, self.device, self.seed = cache, torch.device(device), seed
         self._wear_only = wear_only
         #: Whether all excerpts are speech, most of it in everyday noise: what else sounds beside a voice is then never wanted.
-        self._voice = voice
+        self._speech_alone = speech_alone
         self._batches, self._seconds = 0, 0.0
         self._pools = Pools(cache, self.device, seed, REFRESH_SECONDS if refresh_s is None else refresh_s)
 
@@ -132,7 +132,7 @@ class Degrader:
         """The next `batch` items of `seconds` each, with the variety of `augment.py`."""
         rng = np.random.default_rng([self.seed, 1, self._batches])
         self._pools.refresh(self._seconds)
-        clean, kinds, bands = self.cache.sample_clean_bands(rng, batch, seconds, ["speech"] * batch if self._voice else None)
+        clean, kinds, bands = self.cache.sample_clean_bands(rng, batch, seconds, ["speech"] * batch if self._speech_alone else None)
         augment.clean(rng, clean, kinds)
         recipes = [self._draw_recipe(rng, kind, band) for kind, band in zip(kinds, bands, strict=True)]
         self._batches += 1
@@ -152,7 +152,7 @@ class Degrader:
             return recipe
         single, disc = SINGLE_SHARE, DISC_SHARE
         if kind == "speech":
-            taken = VOICE_EVERYDAY if self._voice else SPEECH_EVERYDAY
+            taken = SPEECH_ALONE_EVERYDAY if self._speech_alone else SPEECH_EVERYDAY
             single, disc = single - taken[0], disc - taken[1]
         draw = rng.random() * (1 - CLEAN_SHARE - WEAR_ONLY_SHARE)
         if draw < single:

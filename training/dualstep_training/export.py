@@ -64,8 +64,8 @@ def fold_stage(stage: Stage) -> dict[str, Tensor]:
 def fold_network(net: Dualstep) -> dict[str, Tensor]:
     """All tensors of a weights file."""
     with torch.no_grad():
-        parts = (("stage1", fold_stage(net.stage1)), ("stage2", fold_stage(net.stage2)), ("balance", net.balance.state_dict()))
-        return {f"{name}.{key}": value.detach().float().contiguous().clone() for name, part in parts for key, value in part.items()}
+        parts = {name: fold_stage(getattr(net, name)) for name in net.spec.unets} | {"balance": net.balance.state_dict()}
+        return {f"{name}.{key}": value.detach().float().contiguous().clone() for name, part in parts.items() for key, value in part.items()}
 
 
 def folded_network(spec: Spec, tensors: dict[str, Tensor]) -> Dualstep:
@@ -115,13 +115,10 @@ def golden(net: Dualstep) -> dict[str, np.ndarray]:
         exact = Dualstep(net.spec, folded=not isinstance(net.stage1.stem_norm, nn.BatchNorm2d)).double().eval()
         exact.load_state_dict(net.state_dict())
         out = exact(spectrum.double())
-        level = running_level(spectrum.double(), net.spec)
-    return {
-        "spectrum": spectrum[0].numpy(),
-        "level": level[0].float().numpy(),
-        "gain": out.gain[0].float().numpy(),
-        "stage2": out.stage2[0].float().numpy(),
-    }
+        found = {"level": running_level(spectrum.double(), net.spec), "gain": out.gain, "stage2": out.stage2}
+        if net.spec.speech:
+            found["speech_gain"] = exact(spectrum.double(), stages=1, speech=True).gain
+    return {"spectrum": spectrum[0].numpy(), **{name: value[0].float().numpy() for name, value in found.items()}}
 
 
 def write(path: Path, tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
@@ -155,8 +152,8 @@ def export(net: Dualstep, out: Path, golden_out: Path | None, origin: dict[str, 
     tensors = fold_network(net)
     folded = folded_network(net.spec, tensors)
     trained, vectors = golden(net.eval()), golden(folded)
-    for name in ("gain", "stage2"):
-        error = float(np.abs(trained[name] - vectors[name]).max())
+    for name, value in vectors.items():
+        error = float(np.abs(trained[name] - value).max())
         if not error <= FOLD_TOLERANCE:
             raise ExportError(f"folding the batch norms changes {name} by {error:.2g}")
     spec = {**net.spec.metadata(), "version": __version__, **origin}
@@ -178,7 +175,8 @@ def randomise(net: Dualstep, seed: int = 0) -> Dualstep:
     spectrum = golden_spectrum(net.spec)
     norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
     with torch.no_grad():
-        for stage, size in ((net.stage1, 0.3), (net.stage2, 0.05)):
+        for name in net.spec.unets:
+            stage, size = getattr(net, name), 0.05 if name == "stage2" else 0.3
             stage.position.copy_(0.1 * noise(stage.position))
             for head in stage.head:
                 head.weight.copy_(size * noise(head.weight))
@@ -189,7 +187,7 @@ def randomise(net: Dualstep, seed: int = 0) -> Dualstep:
         # Statistics near the real ones, or the signal would die away over so many layers.
         for norm in norms:
             norm.momentum = 1.0
-        net.train()(spectrum)
+        net.train().run_each(spectrum)
         for norm in norms:
             norm.running_mean.add_(0.2 * norm.running_var.sqrt() * noise(norm.running_mean))
             norm.running_var.mul_(torch.exp(0.3 * noise(norm.running_var)))

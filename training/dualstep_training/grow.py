@@ -18,8 +18,8 @@ from .model import Dualstep, Stage
 def grow(narrow: Dualstep, wide: Dualstep, spectrum: Tensor) -> None:
     """Makes `wide` do what `narrow` does, both with batch norms; the new channels' statistics are measured on `spectrum [batch, frame, bins, 2]`."""
     with torch.no_grad():
-        for number, (small, large) in enumerate(zip(narrow.spec.stages, wide.spec.stages), 1):
-            _place(getattr(narrow, f"stage{number}"), getattr(wide, f"stage{number}"), small, large)
+        for name, large in wide.spec.unets.items():
+            _place(getattr(narrow, name), getattr(wide, name), narrow.spec.unets[name], large)
         wide.balance.load_state_dict(narrow.balance.state_dict())
         _calibrate(narrow, wide, spectrum)
 
@@ -75,6 +75,6 @@ def _calibrate(narrow: Dualstep, wide: Dualstep, spectrum: Tensor) -> None:
     for name, norm in wide.named_modules():
         if isinstance(norm, nn.BatchNorm2d):
             hooks.append(norm.register_forward_pre_hook(partial(measure, old[name].num_features)))
-    wide.eval()(spectrum)
+    wide.eval().run_each(spectrum)
     for hook in hooks:
         hook.remove()

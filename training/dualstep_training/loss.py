@@ -82,7 +82,7 @@ class Loss:
         self.bins = bin_weights(spec).to(device)
 
     def __call__(self, out: Restored, spectrum: Tensor, worn: Tensor, clean: Tensor, stage: str) -> dict[str, Tensor]:
-        """Parts of the loss; `stage` is "1", "2" or "both". Spectra are `[batch, frame, bins, 2]`, not delayed.
+        """Parts of the loss; `stage` is "1", "2", "both" or "speech", which is learnt as stage 1 is. Spectra are `[batch, frame, bins, 2]`, not delayed.
 
         Returns `total` and the parts that were computed.
         """
@@ -95,7 +95,7 @@ class Loss:
             parts[f"ratio{name}"] = ratio_db(linear, target, heard, RATIO_CEILING_DB[name]).mean()
 
         heard = delay(spectrum, ahead)
-        if stage in ("1", "both"):
+        if stage in ("1", "both", "speech"):
             add("1", out.compressed1, out.stage1, delay(worn, ahead))
         if stage in ("2", "both"):
             add("2", with_magnitude(out.compressed2), out.stage2, delay(clean, ahead))
@@ -106,4 +106,6 @@ class Loss:
 
 def run(net: Dualstep, spectrum: Tensor, stage: str) -> Restored:
     """Runs what the stage to be trained needs: stage 2 is trained on stage 1's frozen output."""
+    if stage == "speech":
+        return net(spectrum, stages=1, speech=True)
     return net(spectrum, stages=1 if stage == "1" else 2)

@@ -1,4 +1,4 @@
-"""The two streaming U-Nets, for whole clips. `plugin/engine/ARCHITECTURE.md`, "Network, exactly", is the contract.
+"""The streaming U-Nets, for whole clips. `plugin/engine/ARCHITECTURE.md`, "Network, exactly", is the contract.
 
 Planes are `[batch, channel, frame, bin or band]` in memory order channels_last: what a band's channels cost is then
 one contiguous read. Spectra are `[batch, frame, bin, 2]` (real, imaginary), levels `[batch, frame]`.
@@ -365,7 +365,10 @@ STAGE2_INPUTS = 6
 
 
 class Dualstep(nn.Module):
-    """Stage 1 (gain) and stage 2 (multi-frame complex filter and an additive term, both as far as the balance trusts them, and its gain behind them)."""
+    """Stage 1 (gain) and stage 2 (multi-frame complex filter and an additive term, both as far as the balance trusts them, and its gain behind them).
+
+    There may be a speech network besides: a second stage 1, for recordings of speech alone.
+    """
 
     def __init__(self, spec: Spec, folded: bool = False) -> None:
         super().__init__()
@@ -375,8 +378,9 @@ class Dualstep(nn.Module):
         self.stage1 = self.make_stage(spec.stages[0], STAGE1_INPUTS, 1, folded)
         self.stage2 = self.make_stage(spec.stages[1], STAGE2_INPUTS, 2 * spec.taps + 2, folded)
         self.balance = Balance(spec).requires_grad_(False)
+        self.speech = self.make_stage(spec.stages[0], STAGE1_INPUTS, 1, folded) if spec.speech else None
         with torch.no_grad():
-            for head in self.stage1.head:
+            for head in (*self.stage1.head, *(self.speech.head if self.speech is not None else ())):
                 head.weight.mul_(0.1)
                 head.bias.fill_(float(np.log(INITIAL_GAIN / (1.0 - INITIAL_GAIN))))
             # Stage 2 begins as the identity: what it changes, it has learned to change.
@@ -385,7 +389,7 @@ class Dualstep(nn.Module):
                 head.bias.zero_()
 
     def make_stage(self, sizes: StageSpec, cin: int, outs: int, folded: bool) -> nn.Module:
-        """One of the two U-Nets. This and the methods up to `forward` are what the ablation's variants replace."""
+        """One of the U-Nets. This and the methods up to `forward` are what the ablation's variants replace."""
         return Stage(self.spec, sizes, cin, outs, folded)
 
     def seen(self, spectrum: Tensor, level: Tensor) -> Tensor:
@@ -399,9 +403,9 @@ class Dualstep(nn.Module):
         gain = torch.sigmoid(out[..., 0])
         return gain, gain.unsqueeze(-1) * here
 
-    def forward(self, spectrum: Tensor, stages: int = 2) -> Restored:
-        """`spectrum [batch, frame, bins, 2]` of the damaged input; with `stages` 1 only stage 1 runs."""
-        gain, here, stage1, seen1, level = self._first(spectrum)
+    def forward(self, spectrum: Tensor, stages: int = 2, speech: bool = False) -> Restored:
+        """`spectrum [batch, frame, bins, 2]` of the damaged input; with `stages` 1 only stage 1 runs, with `speech` the speech network in its place."""
+        gain, here, stage1, seen1, level = self._first(spectrum, speech)
         compressed1 = seen1.permute(0, 2, 3, 1)
         if stages == 1:
             return Restored(gain, stage1, compressed1, None, level)
@@ -411,17 +415,23 @@ class Dualstep(nn.Module):
         compressed2 = self._second(self._see(here, seen1, level) * trust, stage1, level) * power(gain2, 0.3)
         return Restored(gain, stage1, compressed1, compressed2, level)
 
+    def run_each(self, spectrum: Tensor) -> None:
+        """Runs every U-Net once, for those that listen in and for what batch norms measure."""
+        self(spectrum)
+        if self.speech is not None:
+            self(spectrum, stages=1, speech=True)
+
     def trusting(self, spectrum: Tensor, trusts: tuple[float, ...]) -> list[Tensor]:
         """Spectra `[batch, frame, bin, 2]` of stage 1, and of stage 2 without its gain and with each of these trusts everywhere."""
         _, here, stage1, seen1, level = self._first(spectrum)
         out = self._see(here, seen1, level)
         return [stage1, *(decompress(self._second(out * trust, stage1, level) * level[..., None, None]) for trust in trusts)]
 
-    def _first(self, spectrum: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    def _first(self, spectrum: Tensor, speech: bool = False) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Stage 1's gain, the input it is about, its spectrum and features, and the level."""
         ahead = self.spec.lookahead_hops
         level = running_level(spectrum, self.spec)
-        out = self._run(self.stage1, self.seen(spectrum, level))
+        out = self._run(self.speech if speech else self.stage1, self.seen(spectrum, level))
         here = delay(spectrum, ahead)
         level = delay(level, ahead, first=level[:, :1])
         gain, stage1 = self.mask(out, here)
@@ -451,10 +461,10 @@ class Dualstep(nn.Module):
 
 
 def costs(spec: Spec) -> dict[str, tuple[int, int]]:
-    """Parameters (folded, as exported) and multiply-adds per frame, of each stage and of the balance."""
+    """Parameters (folded, as exported) and multiply-adds per frame, of each U-Net and of the balance. The speech network runs in place of stage 1."""
     found = {}
-    kinds = (("stage1", STAGE1_INPUTS, 1), ("stage2", STAGE2_INPUTS, 2 * spec.taps + 2))
-    for (name, cin, outs), sizes in zip(kinds, spec.stages):
+    for name, sizes in spec.unets.items():
+        cin, outs = (STAGE2_INPUTS, 2 * spec.taps + 2) if name == "stage2" else (STAGE1_INPUTS, 1)
         c, bands, top = sizes.widths, spec.bands, len(sizes.widths) - 1
         weights = macs = 0
 

@@ -149,7 +149,7 @@ class Paper24(Dualstep):
 
     def __init__(self, spec: Spec, base: int = 8, growth: tuple[int, ...] = DOUBLED) -> None:
         self.base, self.growth = base, growth
-        super().__init__(replace(spec, lookahead_hops=0))
+        super().__init__(replace(spec, lookahead_hops=0, speech=False))
 
     def make_stage(self, sizes: StageSpec, cin: int, outs: int, folded: bool) -> nn.Module:
         return UNet(self.spec, cin, outs, self.base, self.growth)

@@ -1,9 +1,10 @@
-"""Trains a network: stage 1, then stage 2 behind the frozen stage 1, then both together at a low rate.
+"""Trains a network: stage 1, then stage 2 behind the frozen stage 1, then both together at a low rate; and the speech network.
 
     python -m dualstep_training.train --config studio --cache CACHE --run runs/studio --stage 1 --minutes 60
 
-A run is a folder: `checkpoint.pt`, `train.csv`, `validation.csv`, `curves.png`. `--resume` goes on exactly where the last
-checkpoint was taken; with another `--stage` it starts that phase from the averaged weights of the one before.
+A run is a folder: `checkpoint.pt`, `train.csv`, `validation.csv` (`speech.csv` for the speech network), `curves.png`. `--resume` goes
+on exactly where the last checkpoint was taken; with another `--stage` it starts that phase from the averaged weights of the one before.
+A run has no speech network until a phase trains it (`--stage speech`): there it begins as stage 1.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ import torch
 from torch import nn
 
 from . import curves, validate
-from .checkpoint import Checkpoint, initialise, manifest_hash
-from .config import Config, ConfigError
+from .checkpoint import Checkpoint, declared, initialise, manifest_hash, with_speech
+from .config import Config, ConfigError, Spec
 from .degrade import WEAR_ONLY_SHARE
+from .export import ExportError
 from .feed import Echo, Feed
 from .loss import Loss, run
 from .model import Dualstep
@@ -37,6 +39,9 @@ PLAIN_LINE_S = 30.0
 LAST_RATE = 0.02
 """The learning rate at the end of the budget, relative to the highest."""
 
+TRAINED = {"1": ("stage1",), "2": ("stage2",), "both": ("stage1", "stage2"), "speech": ("speech",)}
+"""The U-Nets that each `--stage` trains."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Options:
@@ -44,7 +49,7 @@ class Options:
 
     run: Path
     stage: str
-    """"1", "2" or "both"."""
+    """One of `TRAINED`."""
     minutes: float
     """Budget of this stage's phase, over all its resumed calls."""
     steps: int | None = None
@@ -81,8 +86,8 @@ class Trainer:
 
     def _begin_phase(self) -> None:
         recipe, stage = self.config.recipe, self.options.stage
-        self.net.stage1.requires_grad_(stage != "2")
-        self.net.stage2.requires_grad_(stage != "1")
+        for name, part in self.net.named_children():
+            part.requires_grad_(name in TRAINED[stage])
         trained = [p for p in self.net.parameters() if p.requires_grad]
         plain = [p for p in trained if p.dim() < 2]
         decayed = [p for p in trained if p.dim() >= 2]
@@ -106,16 +111,20 @@ class Trainer:
     def resume(self) -> None:
         """Goes on from the run's checkpoint: exactly, or into another stage's phase."""
         saved = Checkpoint.load(self.options.run, self.device)
-        if saved.spec != self.config.spec.metadata():
+        spec = Spec.from_metadata(saved.spec)
+        average = saved.average
+        if self.options.stage == "speech" and not spec.speech:
+            spec, average = dataclasses.replace(spec, speech=True), with_speech(average)
+        if spec != self.config.spec:
             raise ConfigError(f"{self.options.run} holds a run of another spec; give another --run")
         self.hours, self.step = saved.hours, saved.step
         phase = saved.phase
         self.feed.load_state(phase["feed"])
-        for name in ("train.csv", "validation.csv"):
+        for name in ("train.csv", "validation.csv", "speech.csv"):
             curves.truncate(self.options.run / name, self.step)
-        self.average.load_state_dict(saved.average)
+        self.average.load_state_dict(average)
         if phase["stage"] != self.options.stage:
-            self.net.load_state_dict(saved.average)
+            self.net.load_state_dict(average)
             return
         self.net.load_state_dict(saved.weights)
         self.optimiser.load_state_dict(phase["optimiser"])
@@ -153,8 +162,8 @@ class Trainer:
 
     def _mode(self) -> None:
         self.net.train()
-        if self.options.stage == "2":
-            self.net.stage1.eval()
+        for name, part in self.net.named_children():
+            part.train(name in TRAINED[self.options.stage])
         if not (self.options.freeze_norm or self.progress() >= self.config.recipe.freeze_from):
             return
         if not self.frozen:
@@ -224,8 +233,9 @@ class Trainer:
         """Scores the averaged network on the fixed set, and writes it down."""
         if not self.items:
             return {}
-        table = validate.score(self.average, self.items)
-        validate.append(self.options.run / "validation.csv", self.step, self.hours, table)
+        speech = self.options.stage == "speech"
+        table = validate.score(self.average, self.items, speech)
+        validate.append(self.options.run / ("speech.csv" if speech else "validation.csv"), self.step, self.hours, table)
         curves.plot(self.options.run)
         return validate.summary(table)
 
@@ -313,8 +323,8 @@ def _listed(values: dict[str, float]) -> str:
     return "  ".join(f"{name} {value:.3f}" for name, value in values.items())
 
 
-def fixed_items(cache_path: Path, count: int, seconds: float, device: str) -> list[validate.Item]:
-    """The fixed validation set; kinds that the cache has no material for are left out."""
+def fixed_items(cache_path: Path, count: int, seconds: float, device: str, speech: bool = False) -> list[validate.Item]:
+    """The fixed validation set, or only the `speech` in it; kinds that the cache has no material for are left out."""
     from .data import Cache
     from .degrade import fixed_set, is_of
 
@@ -322,10 +332,19 @@ def fixed_items(cache_path: Path, count: int, seconds: float, device: str) -> li
     items = []
     for kind in validate.KINDS:
         batch = fixed_set(cache, kind, count, seconds, seed=7)
-        if not is_of(batch, kind):
-            continue
-        items.append(validate.Item(kind, *(c.to(device) for c in (batch.noisy, batch.worn, batch.clean))))
+        rows = [row for row, tags in enumerate(batch.tags) if "speech" in tags or not speech]
+        if rows and is_of(batch, kind):
+            items.append(validate.Item(kind, *(c[rows].to(device) for c in (batch.noisy, batch.worn, batch.clean))))
     return items
+
+
+def spec_of_phase(spec: Spec, stage: str, start: Path | None) -> Spec:
+    """A config's spec, with a speech network only if the phase trains it or what it starts from (a run or weights) has one."""
+    if stage != "speech":
+        return dataclasses.replace(spec, speech=spec.speech and start is not None and declared(start).speech)
+    if not spec.speech:
+        raise ConfigError(f'{spec.name} has no speech network: its config must say "speech": true')
+    return spec
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -337,7 +356,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     material.add_argument("--folder", type=Path, metavar="CLEAN", help="your own clean recordings instead, see dualstep_training.own")
     parser.add_argument("--noise", type=Path, help="with --folder: your own recordings of noise")
     parser.add_argument("--run", type=Path, required=True, help="folder for checkpoints and curves")
-    parser.add_argument("--stage", choices=("1", "2", "both"), required=True)
+    parser.add_argument("--stage", choices=tuple(TRAINED), required=True, help="what is trained; speech: a second stage 1, on speech alone")
     parser.add_argument("--minutes", type=float, required=True, help="budget of this stage, over all resumed calls")
     parser.add_argument("--steps", type=int, help="budget in steps instead of minutes")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
@@ -351,7 +370,6 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--wear-only", type=float, default=WEAR_ONLY_SHARE, metavar="SHARE", help="share of clips that are worn but carry no noise"
     )
-    parser.add_argument("--voice", action="store_true", help="voices alone, most of them in everyday noise: a network that keeps a voice and nothing else")
     parser.add_argument("--compile", action="store_true", help="have torch fuse kernels: faster after the first minute (torch 2)")
     parser.add_argument("--half", action="store_true", help="compute in bfloat16 on a CPU too: 1.7 times as fast where it knows the format (avx512_bf16, amx)")
     parser.add_argument("--workers", type=int, default=0, help="processes that make batches (0: the trainer makes them)")
@@ -374,18 +392,22 @@ def build(args: argparse.Namespace) -> Trainer:
     changes = {k: getattr(args, k) for k in ("batch", "seconds", "rate") if getattr(args, k) is not None}
     if args.rate is not None:
         changes["joint_rate"] = args.rate
-    config = dataclasses.replace(config, recipe=dataclasses.replace(config.recipe, **changes))
     if not args.resume and (args.run / "checkpoint.pt").exists():
         raise ConfigError(f"{args.run} already holds a run: give --resume or another --run")
+    spec = spec_of_phase(config.spec, args.stage, args.run if args.resume else args.init)
+    config = Config(spec, dataclasses.replace(config.recipe, **changes))
     if args.noise is not None and args.folder is None:
         raise ConfigError("--noise goes with --folder; a cache has its noise")
     args.run.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(args.seed)
     cache = args.cache or own_cache(args.folder, args.noise, args.run / "cache")
+    material, speech = Cache(cache, "train"), args.stage == "speech"
+    if speech and "speech" not in material.kinds():
+        raise ConfigError(f"{args.folder or cache} has no speech to train on")
     items = []
     if args.validate_count:
-        items = fixed_items(cache, args.validate_count, args.validate_seconds, args.device)
-    degrader = Degrader(Cache(cache, "train"), seed=args.seed, refresh_s=args.refresh, wear_only=args.wear_only, voice=args.voice)
+        items = fixed_items(cache, args.validate_count, args.validate_seconds, args.device, speech)
+    degrader = Degrader(material, seed=args.seed, refresh_s=args.refresh, wear_only=args.wear_only, speech_alone=speech)
     feed = Feed(degrader, config.recipe.batch, config.recipe.seconds, args.workers)
     if args.echo is not None:
         if args.echo < 1:
@@ -408,7 +430,7 @@ def main(argv: list[str] | None = None) -> int:
     torch.set_float32_matmul_precision("high")
     try:
         trainer = build(args)
-    except (ConfigError, FileNotFoundError) as error:
+    except (ConfigError, ExportError, FileNotFoundError) as error:
         print(f"train: {error}", file=sys.stderr)
         return 1
     log = Log(args.run / "train.csv")

@@ -1,4 +1,4 @@
-"""The fixed validation set: what each stage gains, defect by defect, at its own tap."""
+"""The fixed validation set: what each stage gains, defect by defect, at its own tap; and the speech network, at stage 1's."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Synthesis:
         self.spec = spec
         self.stft = Stft(spec, RATE_HZ, device)
 
-    def __call__(self, net: Dualstep, noisy: Tensor) -> tuple[Tensor, Tensor, float]:
+    def __call__(self, net: Dualstep, noisy: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """`noisy [batch, samples]` -> stage 1's and stage 2's clips, aligned with it, and `log10 |Y2 - S1| / |S1|` in dB.
 
         The last frames that the look-ahead can't reach are silent.
@@ -54,13 +54,20 @@ class Synthesis:
             out = net(self.stft.network(spectrum))
             stage1, stage2 = out.stage1, out.stage2
             energy = (stage1.square().sum(), (stage2 - stage1).square().sum())
-            change = float(10 * torch.log10((energy[1] + 1e-20) / (energy[0] + 1e-20)))
-            # Above the network's bins: the mean gain of the topmost band.
-            top = out.gain[..., -self.spec.segments[-1][1] :].mean(-1, keepdim=True)
-        return self._clip(spectrum, stage1, top), self._clip(spectrum, stage2, top), change
+            change = 10 * torch.log10((energy[1] + 1e-20) / (energy[0] + 1e-20))
+        return self._clip(spectrum, stage1, out.gain), self._clip(spectrum, stage2, out.gain), change
 
-    def _clip(self, spectrum: Tensor, processed: Tensor, top: Tensor) -> Tensor:
+    def speech(self, net: Dualstep, noisy: Tensor) -> Tensor:
+        """The same of the speech network: its clip in place of stage 1's."""
+        spectrum = self.stft.forward(noisy)
+        with torch.no_grad():
+            out = net(self.stft.network(spectrum), stages=1, speech=True)
+        return self._clip(spectrum, out.stage1, out.gain)
+
+    def _clip(self, spectrum: Tensor, processed: Tensor, gain: Tensor) -> Tensor:
         ahead, frames = self.spec.lookahead_hops, spectrum.shape[1]
+        # Above the network's bins: the mean gain of the topmost band.
+        top = gain[..., -self.spec.segments[-1][1] :].mean(-1, keepdim=True)
         whole = torch.zeros_like(spectrum)
         here = torch.view_as_complex(processed[:, ahead:].contiguous())
         whole[:, : frames - ahead, : self.spec.bins] = here
@@ -79,56 +86,58 @@ against clean, and stage 2's gain over the input and over stage 1; how much stag
 of stage 2's output against clean; energy lost where the worn signal dominates; log-spectral distances and segmental SNR."""
 
 
-def score(net: Dualstep, items: list[Item]) -> dict[str, dict[str, float]]:
-    """Scores a network in evaluation mode: per kind, a value per field of `FIELDS`."""
+def score(net: Dualstep, items: list[Item], speech: bool = False) -> dict[str, dict[str, float]]:
+    """Scores a network in evaluation mode: per kind, a value per field of `FIELDS`; or its `speech` network, a value per field of stage 1."""
     synthesis = Synthesis(net.spec, items[0].noisy.device)
     cut = (net.spec.lookahead_hops + 1) * synthesis.stft.hop
     table = {}
     for item in items:
-        first, second, change = synthesis(net, item.noisy)
+        first, second, change = (synthesis.speech(net, item.noisy), None, None) if speech else synthesis(net, item.noisy)
         size = first.shape[-1] - cut
-        noisy, worn, clean, first, second = (
-            clip[..., :size] for clip in (item.noisy, item.worn, item.clean, first, second)
-        )
+        noisy, worn, clean, first = (clip[..., :size] for clip in (item.noisy, item.worn, item.clean, first))
         row = {
             "in_worn": metrics.si_sdr(noisy, worn),
             "stage1": metrics.si_sdr(first, worn),
             "in_clean": metrics.si_sdr(noisy, clean),
             "stage1_clean": metrics.si_sdr(first, clean),
-            "stage2": metrics.si_sdr(second, clean),
-            "level_db": metrics.level_change(second, clean),
             "lost_db": metrics.over_suppression(first, worn, noisy),
             "lsd_in": metrics.log_spectral_distance(noisy, clean),
             "lsd1": metrics.log_spectral_distance(first, clean),
-            "lsd2": metrics.log_spectral_distance(second, clean),
-            "segsnr_in": metrics.segmental_snr(noisy, clean),
-            "segsnr2": metrics.segmental_snr(second, clean),
         }
-        values = {k: float(v.mean()) for k, v in row.items()}
-        values["gain1"] = values["stage1"] - values["in_worn"]
-        values["gain2"] = values["stage2"] - values["in_clean"]
-        values["added2"] = values["stage2"] - values["stage1_clean"]
-        values["change_db"] = change
-        table[item.kind] = {field: values[field] for field in FIELDS}
+        row["gain1"] = row["stage1"] - row["in_worn"]
+        if not speech:
+            second = second[..., :size]
+            row |= {
+                "stage2": metrics.si_sdr(second, clean),
+                "level_db": metrics.level_change(second, clean),
+                "lsd2": metrics.log_spectral_distance(second, clean),
+                "segsnr_in": metrics.segmental_snr(noisy, clean),
+                "segsnr2": metrics.segmental_snr(second, clean),
+                "change_db": change,
+            }
+            row["gain2"] = row["stage2"] - row["in_clean"]
+            row["added2"] = row["stage2"] - row["stage1_clean"]
+        table[item.kind] = {field: float(row[field].mean()) for field in FIELDS if field in row}
     return table
 
 
 def summary(table: dict[str, dict[str, float]]) -> dict[str, float]:
-    """A few means that say how a run fares."""
+    """A few means that say how a run fares; of a speech network those that are about stage 1."""
 
     def mean(kinds: tuple[str, ...], field: str) -> float:
         found = [table[k][field] for k in kinds if k in table]
         return sum(found) / len(found) if found else float("nan")
 
-    return {
-        "gain1": mean(NOISE, "gain1"),
-        "gain2": mean(NOISE, "gain2"),
-        "added2_wear": mean(WEAR, "added2"),
-        "clean_in": mean(UNTOUCHED, "stage2"),
-        "clean_in1": mean(UNTOUCHED, "stage1"),
-        "change_db": mean(KINDS, "change_db"),
-        "lost_db": mean(NOISE, "lost_db"),
+    means = {
+        "gain1": (NOISE, "gain1"),
+        "gain2": (NOISE, "gain2"),
+        "added2_wear": (WEAR, "added2"),
+        "clean_in": (UNTOUCHED, "stage2"),
+        "clean_in1": (UNTOUCHED, "stage1"),
+        "change_db": (KINDS, "change_db"),
+        "lost_db": (NOISE, "lost_db"),
     }
+    return {name: mean(kinds, field) for name, (kinds, field) in means.items() if all(field in row for row in table.values())}
 
 
 def append(path: Path, step: int, hours: float, table: dict[str, dict[str, float]]) -> None:
@@ -137,9 +146,9 @@ def append(path: Path, step: int, hours: float, table: dict[str, dict[str, float
     with path.open("a", newline="") as file:
         writer = csv.writer(file)
         if new:
-            writer.writerow(("step", "hours", "kind", *FIELDS))
+            writer.writerow(("step", "hours", "kind", *next(iter(table.values()))))
         for kind, row in table.items():
-            writer.writerow((step, f"{hours:.4f}", kind, *(f"{row[f]:.3f}" for f in FIELDS)))
+            writer.writerow((step, f"{hours:.4f}", kind, *(f"{value:.3f}" for value in row.values())))
 
 
 def markdown(table: dict[str, dict[str, float]]) -> str:

@@ -23,11 +23,16 @@ class Variant:
     says: str
     """What differs from the first row, in words."""
     net: Callable[[Spec], Dualstep] = Dualstep
-    spec: Callable[[Spec], Spec] = lambda spec: spec
+    change: Callable[[Spec], Spec] = lambda spec: spec
+    """Makes its spec of the first row's."""
     weights: Weights = field(default_factory=Weights)
     loss: type[Loss] = Loss
     stage: str = "both"
     """What is trained, as of `train.Options`."""
+
+    def spec(self, shipped: Spec) -> Spec:
+        """Its spec. Without a speech network: none is trained here."""
+        return self.change(replace(shipped, speech=False))
 
 
 class NoRecurrence(Stage):
@@ -168,13 +173,13 @@ def as_dear_as_both(spec: Spec) -> Spec:
 
 VARIANTS = (
     Variant("baseline", "two stages as shipped, both trained at once"),
-    Variant("one-stage-equal", "one stage of equal cost: complex taps and an additive term", net=OneStage, spec=as_dear_as_both, loss=CleanTarget, stage="1"),
+    Variant("one-stage-equal", "one stage of equal cost: complex taps and an additive term", net=OneStage, change=as_dear_as_both, loss=CleanTarget, stage="1"),
     Variant("one-stage-gain", "stage 1 alone, trained towards the unworn recording", net=GainAlone, loss=CleanTarget, stage="1"),
     Variant("paper24-x2", "the paper's network, channels times 2 at each step", net=lambda spec: Paper24(spec, 8, DOUBLED)),
     Variant("paper24-x4", "the paper's network, channels times 4 at two steps", net=lambda spec: Paper24(spec, 4, QUADRUPLED)),
-    Variant("large", "widths times 1.5", spec=lambda spec: scaled(spec, 1.5)),
-    Variant("small", "widths times 0.5", spec=lambda spec: scaled(spec, 0.5)),
-    Variant("no-lookahead", "no look-ahead", spec=lambda spec: replace(spec, lookahead_hops=0)),
+    Variant("large", "widths times 1.5", change=lambda spec: scaled(spec, 1.5)),
+    Variant("small", "widths times 0.5", change=lambda spec: scaled(spec, 0.5)),
+    Variant("no-lookahead", "no look-ahead", change=lambda spec: replace(spec, lookahead_hops=0)),
     Variant("no-gru", "no recurrent layer", net=of(NoRecurrence)),
     Variant("complex-mask", "stage 1 gives a complex mask instead of a gain", net=ComplexMask),
     Variant("average-pool", "average instead of maximum pooling", net=of(AveragePool)),

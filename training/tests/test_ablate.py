@@ -40,6 +40,7 @@ def test_every_variant_says_something_and_learns(name):
 
 
 def test_variants_are_what_they_say():
+    assert tiny.spec().speech and all(made(variant).speech is None for variant in VARIANTS), "a network that isn't trained isn't compared"
     assert made(NAMES["no-lookahead"]).spec.lookahead_hops == 0
     assert not any("gru" in n for n, _ in made(NAMES["no-gru"]).named_parameters())
     assert made(NAMES["complex-mask"]).stage1.outs == 2
@@ -55,14 +56,16 @@ def test_variants_are_what_they_say():
 
 
 def test_one_stage_costs_what_two_do():
-    spec = Config.load("studio").spec
+    spec = NAMES["baseline"].spec(Config.load("studio").spec)
     both = sum(macs for _, macs in costs(spec).values())
     assert costs(as_dear_as_both(spec))["stage2"][1] == pytest.approx(both, rel=0.05)
 
 
 def test_counted_multiply_adds_are_the_formulas():
     spec = tiny.spec()
-    assert macs_per_frame(Dualstep(spec).eval(), spec, 10) == sum(macs for _, macs in costs(spec).values())
+    both = {name: macs for name, (_, macs) in costs(spec).items()}
+    assert both.pop("speech") == both["stage1"], "it runs in its place"
+    assert macs_per_frame(Dualstep(spec).eval(), spec, 10) == sum(both.values())
 
 
 def test_differences_from_the_first_row_are_paired():

@@ -278,14 +278,14 @@ def test_a_batch_keeps_its_promises(cache):
     assert high > 0
 
 
-def test_for_voices_alone_all_is_speech_and_most_noise_is_everyday(cache):
+def test_for_speech_alone_all_is_speech_and_most_noise_is_everyday(cache):
     shares = {}
-    for voice in (False, True):
-        degrader = Degrader(cache, seed=12, voice=voice)
+    for alone in (False, True):
+        degrader = Degrader(cache, seed=12, speech_alone=alone)
         tags = [tags for _ in range(25) for tags in degrader.batch(16, 0.25).tags]
-        assert all("speech" in each for each in tags) == voice
+        assert all("speech" in each for each in tags) == alone
         noisy = [each for each in tags if "speech" in each and each & {"everyday", *DISC_CHANCES}]
-        shares[voice] = np.mean(["everyday" in each for each in noisy])
+        shares[alone] = np.mean(["everyday" in each for each in noisy])
     assert 0.5 < shares[False] < 0.66 < shares[True] < 0.82
 
 

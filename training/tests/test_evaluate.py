@@ -6,12 +6,17 @@ import numpy as np
 import pytest
 import scipy.signal
 import soundfile
+import tiny
+import torch
 
 from dualstep_training.data import Cache, CacheWriter
 from dualstep_training.evaluate import __main__ as command
 from dualstep_training.evaluate import peers, report, scoring, stimuli
-from dualstep_training.evaluate.systems import Input, System, slug
+from dualstep_training.evaluate.systems import Input, System, Weights, slug
+from dualstep_training.export import export, randomise
+from dualstep_training.model import Dualstep
 from dualstep_training.screening import RATE_HZ
+from dualstep_training.validate import Synthesis
 
 KINDS = ("hiss", "everyday-stationary", "clean-music", "drums", "dull", "dull+noise")
 
@@ -171,6 +176,18 @@ def test_names_make_distinct_folders():
     assert len({slug(name) for name in names}) == len(names)
     for system in everything():
         assert system.companion is None or system.companion in names
+
+
+def test_bare_weights_with_a_speech_network_are_scored_by_their_stages(out, tmp_path):
+    """The test set's recordings aren't all speech."""
+    net = randomise(Dualstep(tiny.spec()))
+    export(net, tmp_path / "w.safetensors", None, {"commit": "c", "data": "d", "hours": 1.0})
+    test = stimuli.TestSet.load(out / "set")
+    clip = test.clips[0]
+    Weights("weights", tmp_path / "w.safetensors").render(test, [clip], tmp_path)
+    restored = soundfile.read(tmp_path / f"{clip.name}.wav")[0]
+    expected = Synthesis(net.spec)(net, torch.from_numpy(test.read("noisy", [clip])[0])[None])[1][0].numpy()
+    np.testing.assert_allclose(restored[: len(expected)], expected, atol=1e-4)
 
 
 def test_a_clip_is_only_written_whole(tmp_path):

@@ -36,13 +36,40 @@ def test_a_grown_network_does_the_same(tmp_path, spec, exported):
     wide = Dualstep(spec)
     assert initialise(wide, start, golden_spectrum(spec)) == 2.0
     expected, found = golden(narrow), golden(wide.eval())
-    for name in ("gain", "stage2"):
+    for name in ("gain", "stage2", "speech_gain"):
         np.testing.assert_allclose(found[name], expected[name], atol=1e-4)
         assert np.abs(expected[name]).max() > 0.1
     # What is exported of it is the wide network.
     tensors = fold_network(wide)
-    assert tensors[f"stage{1 if spec.stages[0] == WIDER else 2}.squeeze.weight"].shape == (7, 13, 1, 1)
+    for name in ("stage1", "speech") if spec.stages[0] == WIDER else ("stage2",):
+        assert tensors[f"{name}.squeeze.weight"].shape == (7, 13, 1, 1)
+        # What new channels see was measured.
+        assert all(value.abs().min() > 0 for key, value in wide.state_dict().items() if key.startswith(name) and "running_mean" in key)
     np.testing.assert_allclose(golden(folded_network(spec, tensors))["gain"], expected["gain"], atol=1e-4)
+
+
+@pytest.mark.parametrize("exported", (False, True))
+def test_a_grown_speech_network_begins_as_a_narrow_stage_one(tmp_path, exported):
+    narrow = randomise(Dualstep(replace(tiny.spec(), speech=False)))
+    start = tmp_path / "w.safetensors" if exported else tmp_path
+    if exported:
+        export(narrow, start, None, {"commit": "c", "data": "d", "hours": 2.0})
+    else:
+        Checkpoint(narrow.spec.metadata(), narrow.state_dict(), narrow.state_dict()).save(start)
+    wide = Dualstep(wider())
+    initialise(wide, start, golden_spectrum(wide.spec))
+    expected, found = golden(narrow), golden(wide.eval())
+    for name in ("gain", "speech_gain"):
+        np.testing.assert_allclose(found[name], expected["gain"], atol=1e-4)
+
+
+def test_a_network_that_is_to_have_no_speech_network_gets_none(tmp_path):
+    both, neither = randomise(Dualstep(tiny.spec())), Dualstep(replace(tiny.spec(), speech=False))
+    Checkpoint(both.spec.metadata(), both.state_dict(), both.state_dict()).save(tmp_path)
+    initialise(neither, tmp_path, golden_spectrum(neither.spec))
+    expected, found = golden(both), golden(neither.eval())
+    assert set(expected) - set(found) == {"speech_gain"}
+    np.testing.assert_allclose(found["stage2"], expected["stage2"], atol=1e-5)
 
 
 def test_new_channels_learn(tmp_path):

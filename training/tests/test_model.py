@@ -1,5 +1,7 @@
 """The network does what plugin/engine/ARCHITECTURE.md says: geometry, causality, level, starts."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tiny
@@ -117,6 +119,31 @@ def test_the_network_does_not_hear_the_level():
         loud, quiet = net(x), net(x * 10 ** (-30 / 20))
     torch.testing.assert_close(loud.gain, quiet.gain, atol=3e-4, rtol=0)
     torch.testing.assert_close(loud.compressed2, quiet.compressed2, atol=1e-3, rtol=1e-3)
+
+
+def test_the_speech_network_takes_the_place_of_stage_one():
+    """And stage 2 follows it as it would a stage 1 that says the same."""
+    spec = tiny.spec()
+    net, other = randomise(Dualstep(spec)), Dualstep(replace(spec, speech=False)).eval()
+    assert other.speech is None
+    other.load_state_dict({name: value for name, value in net.state_dict().items() if not name.startswith("speech.")})
+    other.stage1.load_state_dict(net.speech.state_dict())
+    x = spectrum(spec)
+    with torch.no_grad():
+        speech, expected, usual = net(x, speech=True), other(x), net(x)
+        alone = net(x, stages=1, speech=True)
+    for field in ("gain", "stage1", "compressed2"):
+        torch.testing.assert_close(getattr(speech, field), getattr(expected, field))
+        assert not torch.allclose(getattr(speech, field), getattr(usual, field), atol=1e-4), field
+    assert torch.equal(alone.gain, speech.gain) and alone.compressed2 is None
+
+
+def test_a_spec_says_whether_there_is_a_speech_network():
+    for speech in (False, True):
+        spec = replace(tiny.spec(), speech=speech)
+        assert spec.metadata()["speech"] is speech and Spec.from_metadata(spec.metadata()) == spec
+    older = {key: value for key, value in tiny.spec().metadata().items() if key != "speech"}
+    assert not Spec.from_metadata(older).speech
 
 
 def test_level_rises_fast_and_falls_slowly():

@@ -79,5 +79,10 @@ def test_fine_tuning_from_another_run(tmp_path, capsys):
     assert 0 < change < 1e-2, "it started there, and went on"
     kinds = {row["kind"] for row in curves.rows(tmp_path / "own/validation.csv")}
     assert "hiss" in kinds and not kinds & {"everyday-speech", "drums"}, "there is no such material"
+    music = tmp_path / "music"
+    for n in range(2):
+        write(music / f"{n}.flac", 9, n)
+    assert train.main([*common, "--run", str(tmp_path / "y"), "--folder", str(music), "--stage", "speech"]) == 1
+    assert "music has no speech to train on" in capsys.readouterr().err
     assert train.main([*first[:-6], "--run", str(tmp_path / "x"), "--stage", "1", "--noise", str(clean)]) == 1
     assert "--noise goes with --folder" in capsys.readouterr().err

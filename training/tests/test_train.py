@@ -13,14 +13,18 @@ import torch
 from dualstep_training import card, curves, train, validate
 from dualstep_training import export as exporter
 from dualstep_training.checkpoint import Checkpoint
-from dualstep_training.config import Config
+from dualstep_training.config import Config, ConfigError
 from dualstep_training.feed import Echo, Feed, moved, repaired, spared
-from dualstep_training.train import Log, Options, Trainer
+from dualstep_training.model import Dualstep
+from dualstep_training.stft import Stft
+from dualstep_training.train import Log, Options, Trainer, spec_of_phase
 
 
 def trainer(path, stage="1", steps=8, workers=0, items=(), broken=frozenset(), half=False, **recipe) -> Trainer:
     torch.manual_seed(0)
     config = tiny.config(**recipe)
+    start = path if (path / "checkpoint.pt").exists() else None
+    config = dataclasses.replace(config, spec=spec_of_phase(config.spec, stage, start))
     feed = Feed(tiny.FakeDegrader(broken=broken), config.recipe.batch, config.recipe.seconds, workers)
     path.mkdir(exist_ok=True)
     return Trainer(config, Options(path, stage, 0.0, steps, half=half), feed, list(items), "cpu", "test")
@@ -31,15 +35,15 @@ def items() -> list[validate.Item]:
     return [validate.Item("hiss", batch.noisy, batch.worn, batch.clean)]
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_resume_is_exact(tmp_path, workers):
-    whole = trainer(tmp_path / "whole", workers=workers)
+@pytest.mark.parametrize("stage, workers", [("1", 0), ("1", 2), ("speech", 0)])
+def test_resume_is_exact(tmp_path, stage, workers):
+    whole = trainer(tmp_path / "whole", stage, workers=workers)
     expected = [whole.train_step()["total"] for _ in range(8)]
-    first = trainer(tmp_path / "cut", workers=workers)
+    first = trainer(tmp_path / "cut", stage, workers=workers)
     losses = [first.train_step()["total"] for _ in range(5)]
     first.save()
     first.train_step()  # lost: it came after the checkpoint
-    second = trainer(tmp_path / "cut", workers=workers)
+    second = trainer(tmp_path / "cut", stage, workers=workers)
     second.resume()
     losses += [second.train_step()["total"] for _ in range(3)]
     assert losses == expected
@@ -49,24 +53,28 @@ def test_resume_is_exact(tmp_path, workers):
         one.feed.close()
 
 
-def test_statistics_freeze_towards_the_end(tmp_path):
+@pytest.mark.parametrize("stage", ["1", "speech"])
+def test_statistics_freeze_towards_the_end(tmp_path, stage):
     """And a run that is cut off just then goes on exactly."""
-    one = trainer(tmp_path / "run", steps=10, freeze_from=0.5)
+    one = trainer(tmp_path / "run", stage, steps=10, freeze_from=0.5)
+    begun = [b.clone() for b in one.net.buffers()]
     for _ in range(6):
         one.train_step()
     one.save()
     kept = [b.clone() for b in one.net.buffers()]
+    assert not all(torch.equal(a, b) for a, b in zip(begun, kept))
     expected = [one.train_step()["total"] for _ in range(2)]
     assert all(torch.equal(a, b) for a, b in zip(kept, one.net.buffers()))
-    again = trainer(tmp_path / "run", steps=10, freeze_from=0.5)
+    again = trainer(tmp_path / "run", stage, steps=10, freeze_from=0.5)
     again.resume()
     assert [again.train_step()["total"] for _ in range(2)] == expected
 
 
-def test_half_precision_learns_the_same_on_a_cpu(tmp_path):
+@pytest.mark.parametrize("stage", ["1", "speech"])
+def test_half_precision_learns_the_same_on_a_cpu(tmp_path, stage):
     losses = {}
     for half in (False, True):
-        one = trainer(tmp_path / str(half), half=half)
+        one = trainer(tmp_path / str(half), stage, half=half)
         losses[half] = [one.train_step()["total"] for _ in range(4)]
         assert all(p.dtype == torch.float32 for p in one.net.parameters())
     assert losses[True] != losses[False]
@@ -101,6 +109,100 @@ def test_stages_follow_each_other(tmp_path):
     both.train(Log(path / "train.csv"))
     assert not torch.equal(both.average.state_dict()["stage1.squeeze.weight"], before["stage1.squeeze.weight"])
     assert both.step == 10
+
+
+def trained(path, stage, steps, **options) -> dict[str, torch.Tensor]:
+    """The averaged weights after a phase of the run."""
+    one = trainer(path, stage, steps, **options)
+    if (path / "checkpoint.pt").exists():
+        one.resume()
+    one.train(Log(path / "train.csv"))
+    return {k: v.clone() for k, v in one.average.state_dict().items()}
+
+
+def changed(before, after) -> set[str]:
+    """The parts of the network in which tensors differ."""
+    return {k.split(".")[0] for k, v in after.items() if not torch.equal(v, before[k])}
+
+
+def said(net, speech: bool) -> torch.Tensor:
+    """Gains for a noisy clip."""
+    stft = Stft(net.spec, tiny.RATE_HZ)
+    with torch.no_grad():
+        return net.eval()(stft.network(stft.forward(tiny.clips(1, 9600, 3))), stages=1, speech=speech).gain
+
+
+def test_a_speech_network_begins_as_stage_one_and_goes_its_own_way(tmp_path):
+    path = tmp_path / "run"
+    before = trained(path, "1", 6)
+    assert changed(before, trained(path, "2", 2)) == {"stage2"}
+    assert not Checkpoint.load(path).spec["speech"] and not [k for k in before if k.startswith("speech.")]
+    before = Checkpoint.load(path).average
+    one = trainer(path, "speech", 3)
+    one.resume()
+    for net in (one.net, one.average):
+        assert torch.equal(said(net, True), said(net, False)), "batch norms and all"
+    before |= {k: v.clone() for k, v in one.average.state_dict().items() if k.startswith("speech.")}
+    after = trained(path, "speech", 3)
+    assert changed(before, after) == {"speech"}
+    assert any(not torch.equal(v, before[k]) for k, v in after.items() if k.startswith("speech.") and "running" in k)
+    assert Checkpoint.load(path).spec["speech"] is True
+    for stage, part in (("both", {"stage1", "stage2"}), ("1", {"stage1"}), ("2", {"stage2"})):
+        before, after = after, trained(path, stage, 2)
+        assert changed(before, after) == part, "the speech network stays as it was"
+    # It goes on from itself, not from stage 1 once more.
+    again = trainer(path, "speech", 2)
+    again.resume()
+    assert not changed(after, again.average.state_dict()) and not torch.equal(said(again.net, True), said(again.net, False))
+
+
+def test_a_run_from_before_there_were_speech_networks_gets_one(tmp_path):
+    path = tmp_path / "run"
+    trained(path, "1", 2)
+    old = Checkpoint.load(path)
+    del old.spec["speech"]
+    old.save(path)
+    assert changed(old.average, trained(path, "1", 3)) == {"stage1"}, "it can do without, too"
+    stage1 = Checkpoint.load(path).average
+    after = trained(path, "speech", 1, rate=1e-9)
+    for name, value in stage1.items():
+        if name.startswith("stage1.") and value.dtype.is_floating_point and "running" not in name:
+            torch.testing.assert_close(after[name.replace("stage1.", "speech.")], value, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("exported", [False, True])
+@pytest.mark.parametrize("has", [False, True])
+@pytest.mark.parametrize("stage", ["1", "speech"])
+def test_a_run_starts_from_weights_with_and_without_a_speech_network(tmp_path, stage, has, exported):
+    spec = dataclasses.replace(tiny.spec(), speech=has)
+    net = exporter.randomise(Dualstep(spec))
+    start = tmp_path / "w.safetensors" if exported else tmp_path
+    if exported:
+        exporter.export(net, start, None, {"commit": "c", "data": "d", "hours": 2.0})
+    else:
+        Checkpoint(spec.metadata(), net.state_dict(), net.state_dict()).save(start)
+    config = tiny.config()
+    config = dataclasses.replace(config, spec=spec_of_phase(config.spec, stage, start))
+    one = Trainer(config, Options(tmp_path / "run", stage, 0.0, 2), Feed(tiny.FakeDegrader(), 2, 0.4), [], "cpu", "test")
+    one.start_from(start)
+    torch.testing.assert_close(said(one.average, False), said(net, False), atol=1e-4, rtol=0)
+    assert (one.net.speech is not None) == (has or stage == "speech")
+    if one.net.speech is not None:
+        torch.testing.assert_close(said(one.net, True), said(net, has), atol=1e-4, rtol=0)
+    before = {k: v.clone() for k, v in one.net.state_dict().items() if "num_batches" not in k}
+    one.train_step()
+    assert changed(before, {k: v for k, v in one.net.state_dict().items() if k in before}) == {"speech" if stage == "speech" else "stage1"}
+
+
+def test_a_config_without_a_speech_network_trains_none(tmp_path):
+    mute = dataclasses.replace(tiny.spec(), speech=False)
+    with pytest.raises(ConfigError, match='tiny has no speech network: its config must say "speech": true'):
+        spec_of_phase(mute, "speech", None)
+    trained(tmp_path, "speech", 1)
+    assert spec_of_phase(tiny.spec(), "1", tmp_path).speech and not spec_of_phase(mute, "1", tmp_path).speech
+    one = Trainer(dataclasses.replace(tiny.config(), spec=mute), Options(tmp_path, "1", 0.0, 2), Feed(tiny.FakeDegrader(), 2, 0.4), [], "cpu", "test")
+    with pytest.raises(ConfigError, match="holds a run of another spec"):
+        one.resume()
 
 
 def test_a_step_that_is_not_finite_changes_nothing(tmp_path):
@@ -148,17 +250,18 @@ def test_half_of_the_drums_arrive_without_noise():
     assert torch.equal(out[~without], noisy[~without])
 
 
-def test_curves_forget_what_a_resumed_run_does_again(tmp_path):
+@pytest.mark.parametrize("stage, name", [("1", "validation.csv"), ("speech", "speech.csv")])
+def test_curves_forget_what_a_resumed_run_does_again(tmp_path, stage, name):
     path = tmp_path / "run"
-    one = trainer(path, "1", 4, items=items())
+    one = trainer(path, stage, 4, items=items())
     one.train(Log(path / "train.csv"))
     one.validate()
-    assert len(curves.rows(path / "validation.csv")) == 2
-    with (path / "validation.csv").open("a", newline="") as file:
-        csv.writer(file).writerow((99, 1.0, "hiss", *([0.0] * len(validate.FIELDS))))
-    again = trainer(path, "1", 6, items=items())
+    assert len(curves.rows(path / name)) == 2
+    with (path / name).open("a", newline="") as file:
+        csv.writer(file).writerow((99, 1.0, "hiss", *([0.0] * (len(curves.rows(path / name)[0]) - 3))))
+    again = trainer(path, stage, 6, items=items())
     again.resume()
-    assert [int(r["step"]) for r in curves.rows(path / "validation.csv")] == [4, 4]
+    assert [int(r["step"]) for r in curves.rows(path / name)] == [4, 4]
     assert (path / "curves.png").stat().st_size > 1000
 
 
@@ -174,6 +277,22 @@ def test_validation_of_the_identity_gains_nothing(tmp_path):
     for field in ("gain1", "gain2", "added2"):
         assert row[field] == pytest.approx(0, abs=1e-3)
     assert row["change_db"] < -80
+
+
+def test_validation_of_the_speech_network_leaves_the_stages_out(tmp_path):
+    """A gain of one in the speech network, and stages that take everything away."""
+    one = trainer(tmp_path / "run", "speech", items=items())
+    with torch.no_grad():
+        for stage, bias in ((one.average.stage1, -20.0), (one.average.speech, 20.0)):
+            for head in stage.head:
+                head.weight.zero_()
+                head.bias.fill_(bias)
+    summary = one.validate()
+    assert set(summary) == {"gain1", "clean_in1", "lost_db"} and summary["gain1"] == pytest.approx(0, abs=1e-3)
+    (row,) = curves.rows(tmp_path / "run/speech.csv")
+    assert row["kind"] == "hiss" and float(row["stage1"]) == pytest.approx(float(row["in_worn"]), abs=2e-3)
+    assert not [field for field in row if "2" in field] and not (tmp_path / "run/validation.csv").exists()
+    assert (tmp_path / "run/curves.png").stat().st_size > 1000
 
 
 def test_slope_per_doubling():
@@ -197,7 +316,7 @@ def write_cache(path):
 
 
 def test_end_to_end(tmp_path, capsys):
-    """Cache of generated clips, both stages for a few steps, resume, export, golden vectors."""
+    """Cache of generated clips, both stages and the speech network for a few steps, resume, export, golden vectors."""
     cache, run = tmp_path / "cache", tmp_path / "run"
     write_cache(cache)
     base = ["--config", "studio", "--cache", str(cache), "--run", str(run), "--minutes", "1", "--threads", "1"]
@@ -207,25 +326,41 @@ def test_end_to_end(tmp_path, capsys):
     assert "--resume" in capsys.readouterr().err
     assert train.main([*base, "0", "--stage", "1", "--steps", "3", "--resume"]) == 0
     assert train.main([*base, "1", "--stage", "2", "--steps", "1", "--resume"]) == 0
+    assert train.main([*base, "2", "--stage", "speech", "--steps", "1", "--resume"]) == 0
     saved = Checkpoint.load(run)
-    assert saved.step == 4 and saved.hours == pytest.approx(4 * 2 * 0.4 / 3600)
+    assert saved.step == 5 and saved.hours == pytest.approx(5 * 2 * 0.4 / 3600)
     weights, vectors = tmp_path / "studio.safetensors", tmp_path / "golden.safetensors"
     assert exporter.main(["--run", str(run), "--out", str(weights), "--golden", str(vectors)]) == 0
     tensors, fields = exporter.read(weights)
     assert fields["name"] == "studio" and fields["hours"] == pytest.approx(saved.hours, abs=1e-3)
-    assert len(tensors) > 100 and vectors.exists()
+    assert len(tensors) > 100 and fields["speech"] is True
+    assert {k.split(".")[0] for k in tensors} == {"stage1", "stage2", "speech", "balance"}
+    assert exporter.read(vectors)[0]["speech_gain"].shape == (exporter.GOLDEN_FRAMES, 800)
     kinds = {r["kind"] for r in curves.rows(run / "validation.csv")}
     assert kinds == set(validate.KINDS)
+    assert {r["kind"] for r in curves.rows(run / "speech.csv")} == set(validate.KINDS) - {"mixed-music", "drums"}
     text = tmp_path / "README.md"
     assert card.main(["--cache", str(cache), "--run", str(run), "--out", str(text)]) == 0
     assert "| generated |" in text.read_text() and "| worn+noise |" in text.read_text()
+    assert "2,564,917 parameters in studio" in text.read_text() and "a third U-Net of 1,205,068 parameters" in text.read_text()
+    (run / "validation.csv").unlink()
+    assert card.main(["--cache", str(cache), "--run", str(run), "--out", str(text)]) == 0, "a run may be about the speech network alone"
+    assert "| everyday-speech |" in text.read_text() and "| mixed-music |" not in text.read_text()
     live = ["--run", str(tmp_path / "live"), "--init", str(weights), "--stage", "both", "--steps", "1", *base[2:4], *base[6:], "0", "--config"]
     assert train.main([*live, "live"]) == 1, "of other widths"
     assert "live asks for" in capsys.readouterr().err
     wide = tmp_path / "wide.json"
     studio, narrow = Config.load("studio").spec, Config.load("live").spec
     wide.write_text(json.dumps({"spec": dataclasses.asdict(dataclasses.replace(narrow, stages=studio.stages))}))
+    whole = weights.read_bytes()
+    weights.write_bytes(whole.replace(b'"speech.position"', b'"speech.positioN"'))
+    assert train.main([*live, str(wide)]) == 1, "weights that aren't whole"
+    assert "tensor speech.positioN is not one of this network" in capsys.readouterr().err
+    weights.write_bytes(whole)
     assert train.main([*live, str(wide)]) == 0, "another hop is no hindrance"
+    assert "speech.position" in Checkpoint.load(tmp_path / "live").average
+    assert card.main(["--cache", str(cache), "--run", str(tmp_path / "live"), "--out", str(text)]) == 1
+    assert "live holds no validation to show" in capsys.readouterr().err
 
 
 def echo(times=3.0, batch=2, rows=8, seed=0) -> Echo:

@@ -13,7 +13,7 @@ RATE_HZ = 48_000
 
 
 def spec(lookahead: int = 1, name: str = "tiny", hop_units: int = 6, analysis_hops: int = 2) -> Spec:
-    """As studio, but 64 bins in 32 bands and a few channels."""
+    """As studio, speech network and all, but 64 bins in 32 bands and a few channels."""
     return Spec(
         name=name,
         hop_units=hop_units,
@@ -25,6 +25,7 @@ def spec(lookahead: int = 1, name: str = "tiny", hop_units: int = 6, analysis_ho
         stages=(StageSpec((4, 6, 6, 8, 10), 5), StageSpec((4, 4, 6, 6, 8), 4)),
         taps=3,
         balance=7,
+        speech=True,
     )
 
 

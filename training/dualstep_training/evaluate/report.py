@@ -14,6 +14,7 @@ from .stimuli import NOISE, SPEECH, STATIONARY_DB, UNTOUCHED, WEAR, WORN_AND_NOI
 from .systems import everything
 
 STUDIO, LIVE = "Dualstep", "Dualstep Live"
+STUDIO_SPEECH, LIVE_SPEECH = "Dualstep, speech only", "Dualstep Live, speech only"
 STUDIO_1, LIVE_1, REPAIR = "Dualstep, stage 2 off", "Dualstep Live, stage 2 off", "Dualstep, repair alone"
 
 AIMS = {"clicks": 22.0, "crackle": 8.0, "thumps": 14.0, "hum": 8.0, "hiss": 4.5, "mixed-music": 9.0, "mixed-speech": 11.0}
@@ -204,14 +205,16 @@ def bar(results: Results) -> list[Check]:
         add(f"{kind}: above every other", f"{mine:+.1f}; best other {best} {rivals[best]:+.1f}; ahead by {ahead}", mine, mine > rivals[best])
         add(f"{kind}: aim of +{AIMS[kind]:g} dB", f"{mine:+.1f}", mine, mine >= AIMS[kind])
     for kind in results.present(SPEECH[1:]):
-        mine = results.mean(STUDIO, kind, "si_sdr", "input")
-        for rival in ("RNNoise", "GTCRN", "DTLN", "DeepFilterNet3"):
-            other = results.mean(rival, kind, "si_sdr", "input")
-            add(f"{kind}: above {rival}", f"{mine:+.1f} against {other:+.1f}", mine + other, mine > other)
-        stoi = results.mean(STUDIO, kind, "stoi", "input")
-        add(f"{kind}: STOI not under the input's", f"{stoi:+.3f}", stoi, stoi >= 0)
+        for name in (STUDIO, STUDIO_SPEECH):
+            mine = results.mean(name, kind, "si_sdr", "input")
+            for rival in ("RNNoise", "GTCRN", "DTLN", "DeepFilterNet3"):
+                other = results.mean(rival, kind, "si_sdr", "input")
+                add(f"{kind}, {name}: above {rival}", f"{mine:+.1f} against {other:+.1f}", mine + other, mine > other)
+            stoi = results.mean(name, kind, "stoi", "input")
+            add(f"{kind}, {name}: STOI not under the input's", f"{stoi:+.3f}", stoi, stoi >= 0)
     for kind in results.present(UNTOUCHED):
-        for name in (STUDIO, LIVE):
+        speech = (STUDIO_SPEECH, LIVE_SPEECH) if kind == "clean-speech" else ()
+        for name in (STUDIO, LIVE, *speech):
             kept = results.mean(name, kind, "si_sdr")
             add(f"{kind}, {name}: kept at {CLEAN_IN_DB:g} dB", f"{kept:.1f} dB", kept, kept >= CLEAN_IN_DB)
             levels = [abs(v) for v in results.values(name, kind, "level_db")]
@@ -251,8 +254,8 @@ INTRO = """# How it sounds, in figures
 
 Written by `python -m dualstep_training.evaluate report` from {clips} recordings of {seconds:g} s that training never saw (test split; by recording,
 speaker and kit), degraded as in training with a fixed seed: {per_kind} per kind, set `{fingerprint}`. Every program got the same files. Dualstep was
-scored through its built bundle, with default settings, by `cargo xtask render`. All figures are means over clips with the half-width of their 95 %
-confidence interval (Student's t). Figures are in dB unless they say otherwise. {missing}
+scored through its built bundle by `cargo xtask render`, with default settings unless its name says otherwise. All figures are means over clips with the
+half-width of their 95 % confidence interval (Student's t). Figures are in dB unless they say otherwise. {missing}
 
 Degradation is synthetic, apart from the recorded noise, and comes from the same generators as the training material: read differences between
 Dualstep and programs that were made for something else with that in mind. Nobody has judged these recordings by ear yet; the commands at the end make a
@@ -324,11 +327,18 @@ def short(results: Results) -> str:
         mean, half = interval(results.values(STUDIO, kind, "si_sdr", best))
         sure = "" if half is not None and abs(mean) > half else ", within chance"
         (ahead if mean > 0 else behind).append(f"{kind} ({abs(mean):.1f} dB {'over' if mean > 0 else 'under'} {best}{sure})")
+    spoken = []
+    for kind in results.present(SPEECH):
+        if results.values(STUDIO_SPEECH, kind, "si_sdr"):
+            plain, with_it = (shown(results.gain(name, kind)) for name in (STUDIO, STUDIO_SPEECH))
+            spoken.append(f"{plain} to {with_it} dB on {kind}")
     lines = []
     if ahead:
         lines.append(f"Dualstep gains more SI-SDR than every other program here on {', '.join(ahead)}.")
     if behind:
         lines.append(f"It gains less than the best of them on {', '.join(behind)}.")
+    if spoken:
+        lines.append(f"*Speech only* takes the gain from {', '.join(spoken)}.")
     worn = results.present((*WEAR, *WORN_AND_NOISY))
     added = results.values(STUDIO, worn, "si_sdr", STUDIO_1)
     if added:
@@ -361,7 +371,7 @@ def markdown(results: Results) -> str:
     weights = "; ".join(dict.fromkeys(str(note["weights"]) for note in results.notes.values() if "weights" in note)) or "none were scored"
     checks = bar(results)
     met, failed = (sum(check.met is wanted for check in checks) for wanted in (True, False))
-    best = [name for name in ("input", *results.rivals(), STUDIO, LIVE) if name in results.tables]
+    best = [name for name in ("input", *results.rivals(), STUDIO, STUDIO_SPEECH, LIVE, LIVE_SPEECH) if name in results.tables]
     parts = [
         INTRO.format(clips=len(results.test.clips), seconds=results.test.seconds, per_kind=per_kind, fingerprint=results.test.fingerprint,
                      missing=missing, weights=weights),

@@ -17,7 +17,7 @@ import torch
 from ..baselines import BASELINES, Baseline
 from ..screening import RATE_HZ
 from . import peers
-from .stimuli import NOISE, UNTOUCHED, Clip, TestSet
+from .stimuli import NOISE, SPEECH, UNTOUCHED, Clip, TestSet
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -206,12 +206,15 @@ def load_network(path: Path):
 def dualstep() -> list[System]:
     """Both plugins as they come, and with parts switched off, which tells what each part wins."""
     unworn, repaired = (*NOISE, *UNTOUCHED), ("clicks", "crackle", "mixed-music", "mixed-speech", "drums", "clipping", "dropouts")
+    voices = (*SPEECH, "clean-speech")
     return [
         Plugin("Dualstep", False, companion="Dualstep, stage 2 off"),
+        Plugin("Dualstep, speech only", False, ("speech=on",), kinds=voices),
         Plugin("Dualstep, stage 2 off", False, ("stage2=0",)),
         Plugin("Dualstep, click repair off", False, ("declick=0",), kinds=repaired),
         Plugin("Dualstep, repair alone", False, ("stage1=0", "stage2=0"), kinds=repaired),
         Plugin("Dualstep Live", True, kinds=unworn),
+        Plugin("Dualstep Live, speech only", True, ("speech=on",), kinds=voices),
         Plugin("Dualstep Live, stage 2 off", True, ("stage2=0",), kinds=unworn),
     ]
 
