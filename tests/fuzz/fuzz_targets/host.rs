@@ -12,7 +12,7 @@ use libfuzzer_sys::fuzz_target;
 use std::cell::RefCell;
 
 /// Parameters, and one that there is none of.
-const IDS: [&str; 15] = [
+const IDS: [&str; 16] = [
     "declick", "stage1", "stage2", "limit", "mix", "output", "removed", "link", "bypass", "low_cut", "hum", "tilt", "comp", "declip",
     "speech", "none",
 ];
