@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -31,18 +31,27 @@ POOL_ROWS = 10
 #: One pool row is made anew after this much audio, unless a `Degrader` is told otherwise: all of them in about two hours.
 REFRESH_SECONDS = 90.0
 
-#: Shares of the recipes of noise. What is left is everyday noise.
-CLEAN_SHARE = 0.11
-WEAR_ONLY_SHARE = 0.07
-SINGLE_SHARE = 0.26
-DISC_SHARE = 0.38
 
-#: Taken from each of the two shares above for everyday noise if the excerpt is speech, which meets more of it; and if speech alone is wanted.
-SPEECH_EVERYDAY = (0.10, 0.20)
-SPEECH_ALONE_EVERYDAY = (0.14, 0.28)
+@dataclass(frozen=True)
+class Shares:
+    """How often what is done to an item. What is left of the noise is everyday noise."""
 
-#: Share of worn items among those that aren't clean; with the clean ones, half of all items are unworn.
-WORN_SHARE = 0.56
+    clean: float
+    #: Worn, but without noise; `Degrader` may be told another share.
+    wear_only: float
+    #: One defect alone, and a mixed disc.
+    single: float
+    disc: float
+    #: Worn items among the noisy ones.
+    worn: float
+
+
+#: Of what isn't speech. Of all items half are unworn.
+SHARES = Shares(clean=0.11, wear_only=0.07, single=0.26, disc=0.38, worn=0.52)
+
+#: Speech meets more everyday noise; most of all where it is all that is wanted, for then everything that happens beside it is noise.
+SPEECH_SHARES = replace(SHARES, single=0.16, disc=0.18)
+SPEECH_ALONE_SHARES = Shares(clean=0.06, wear_only=0.02, single=0.12, disc=0.10, worn=0.16)
 
 #: How often each defect is part of a mixed disc.
 DISC_CHANCES = {"hiss": 0.85, "crackle": 0.7, "clicks": 0.6, "scratches": 0.3, "thumps": 0.25, "rumble": 0.3, "hum": 0.2, "disc": 0.3}
@@ -94,8 +103,8 @@ class Recipe:
     band_of_source: bool = False
     #: Sets the SNR of clicks and thumps over the excerpt, as fixed sets do, and not over the pool they are sliced from.
     exact_snr: bool = False
-    #: Whether recorded everyday noise is varied and put into scenes, as in training; fixed sets take it as it is.
-    varied: bool = False
+    #: What recorded everyday noise is varied and put into scenes for, as in training (`everyday.SCENES`); None takes it as it is, as fixed sets do.
+    beside: str | None = None
     #: Peak of the loudest of the three signals, dBFS.
     peak_db: float = -3.0
 
@@ -104,7 +113,7 @@ class Degrader:
     """Draws degraded batches from one split of the cache. Every batch follows from (seed, batches drawn, audio drawn)."""
 
     def __init__(self, cache: Cache, device: str = "cpu", seed: int = 0, sample_rate: int = RATE_HZ, refresh_s: float | None = None,
-                 wear_only: float = WEAR_ONLY_SHARE, speech_alone: bool = False):
+                 wear_only: float | None = None, speech_alone: bool = False):
         if sample_rate != RATE_HZ:
             raise ValueError(f"sample_rate is {sample_rate}, expected {RATE_HZ}: the cache is at 48 kHz; resample batches instead")
         self.cache, self.device, self.seed = cache, torch.device(device), seed
@@ -141,23 +150,21 @@ class Degrader:
 
     def _draw_recipe(self, rng: np.random.Generator, kind: str, source_band_hz: float) -> Recipe:
         """Mixes wear and noise freely, by the shares above."""
-        recipe = Recipe(kind, peak_db=rng.uniform(-20, 0) if rng.random() < 0.7 else rng.uniform(-40, -20), varied=True)
+        shares = SPEECH_ALONE_SHARES if self._speech_alone else SPEECH_SHARES if kind == "speech" else SHARES
+        beside = everyday.SPEECH_ALONE if self._speech_alone else kind
+        recipe = Recipe(kind, peak_db=rng.uniform(-20, 0) if rng.random() < 0.7 else rng.uniform(-40, -20), beside=beside)
         self._draw_band(rng, recipe, source_band_hz)
-        if rng.random() < CLEAN_SHARE:
+        if rng.random() < shares.clean:
             return recipe
-        only_wear = rng.random() < self._wear_only / (1 - CLEAN_SHARE)
-        if only_wear or rng.random() < WORN_SHARE - 0.04:
+        only_wear = rng.random() < (shares.wear_only if self._wear_only is None else self._wear_only) / (1 - shares.clean)
+        if only_wear or rng.random() < shares.worn:
             recipe.wear = draw_wear(rng)
         if only_wear:
             return recipe
-        single, disc = SINGLE_SHARE, DISC_SHARE
-        if kind == "speech":
-            taken = SPEECH_ALONE_EVERYDAY if self._speech_alone else SPEECH_EVERYDAY
-            single, disc = single - taken[0], disc - taken[1]
-        draw = rng.random() * (1 - CLEAN_SHARE - WEAR_ONLY_SHARE)
-        if draw < single:
+        draw = rng.random() * (1 - shares.clean - shares.wear_only)
+        if draw < shares.single:
             names = [str(rng.choice(list(DISC_CHANCES)))]
-        elif draw < single + disc:
+        elif draw < shares.single + shares.disc:
             names = [name for name, chance in DISC_CHANCES.items() if rng.random() < chance] or ["hiss"]
         else:
             names = ["everyday"] + (["hiss"] if rng.random() < 0.2 else []) + (["hum"] if rng.random() < 0.1 else [])
@@ -211,8 +218,8 @@ class Degrader:
                 torch.maximum(peaks, events * gain, out=peaks)
 
     def _everyday(self, rng: np.random.Generator, recipe: Recipe, samples: int) -> np.ndarray:
-        if recipe.varied:
-            return everyday.varied(rng, self.cache, samples, recipe.kind)
+        if recipe.beside is not None:
+            return everyday.varied(rng, self.cache, samples, recipe.beside)
         return everyday.recorded(rng, self.cache, samples)
 
 

@@ -16,9 +16,9 @@ from .screening import RATE_HZ
 RECORDED = {"everyday": 0.62, "world": 0.18, "machine": 0.13, "static": 0.07}
 IN_TRAINING = {"everyday": 0.86, "world": 0.06, "machine": 0.06, "static": 0.02}
 
-#: Shares of clips beside a voice in which something happens, and in which others talk. The rest is a recording alone.
-EVENTS_SHARE = 0.35
-BABBLE_SHARE = 0.12
+#: Shares of clips in which something happens, and in which others talk, by what they are beside. The rest is a recording alone, beside anything else all are.
+SPEECH_ALONE = "speech alone"
+SCENES = {"speech": (0.35, 0.12), SPEECH_ALONE: (0.5, 0.08)}
 
 #: How far the recording lies under the events or the voices, dB.
 BED_UNDER_DB = (-3.0, 30.0)
@@ -52,13 +52,15 @@ def recorded(rng: np.random.Generator, cache: Cache, samples: int, weights_of: d
 
 
 def varied(rng: np.random.Generator, cache: Cache, samples: int, beside: str) -> np.ndarray:
-    """Noise for training beside an excerpt of the class `beside`: at another speed, with another tone, in a scene. float32 `[samples]`"""
+    """Noise for training beside an excerpt of the class `beside`, or beside `SPEECH_ALONE`: at another speed, with another tone, in a scene.
+    float32 `[samples]`"""
     stretch = SPEED ** rng.uniform(-1, 1) if rng.random() < 0.5 else 1.0
     noise = augment.noise(rng, _played(recorded(rng, cache, int(samples * stretch), IN_TRAINING), samples))
     draw = rng.random()
-    if beside != "speech" or draw >= EVENTS_SHARE + BABBLE_SHARE:
+    happening, talking = SCENES.get(beside, (0.0, 0.0))
+    if draw >= happening + talking:
         return noise
-    if draw >= EVENTS_SHARE:
+    if draw >= happening:
         top = babble(rng, cache, samples)
     elif "events" in cache.noise_kinds():
         top = events(rng, cache, samples)

@@ -26,7 +26,6 @@ from torch import nn
 from . import curves, validate
 from .checkpoint import Checkpoint, declared, initialise, manifest_hash, with_speech
 from .config import Config, ConfigError, Spec
-from .degrade import WEAR_ONLY_SHARE
 from .export import ExportError
 from .feed import Echo, Feed
 from .loss import Loss, run
@@ -368,7 +367,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--rate", type=float, help="highest learning rate")
     parser.add_argument("--freeze-norm", action="store_true", help="keep the batch norms' statistics from the start of the phase, not only at its end")
     parser.add_argument(
-        "--wear-only", type=float, default=WEAR_ONLY_SHARE, metavar="SHARE", help="share of clips that are worn but carry no noise"
+        "--wear-only", type=float, metavar="SHARE", help="share of clips that are worn but carry no noise (default: as in degrade.py)"
     )
     parser.add_argument("--compile", action="store_true", help="have torch fuse kernels: faster after the first minute (torch 2)")
     parser.add_argument("--half", action="store_true", help="compute in bfloat16 on a CPU too: 1.7 times as fast where it knows the format (avx512_bf16, amx)")

@@ -286,7 +286,7 @@ def test_for_speech_alone_all_is_speech_and_most_noise_is_everyday(cache):
         assert all("speech" in each for each in tags) == alone
         noisy = [each for each in tags if "speech" in each and each & {"everyday", *DISC_CHANCES}]
         shares[alone] = np.mean(["everyday" in each for each in noisy])
-    assert 0.5 < shares[False] < 0.66 < shares[True] < 0.82
+    assert 0.5 < shares[False] < 0.66 < shares[True] < 0.86
 
 
 def test_the_same_seed_gives_the_same_batches_and_another_seed_others(cache):

@@ -56,6 +56,8 @@ def test_events_and_voices_come_beside_a_voice_and_not_beside_music(cache):
     assert (len(knocking) > 10) == has_events
     assert len(talking) > 2
     assert len(beside_speech) - len(knocking) - len(talking) > 10, "a recording alone stays the most common"
+    beside_speech_alone = draws(cache, everyday.SPEECH_ALONE)
+    assert not has_events or sum(level_db(scene, 3000, 5500) > -20 for scene in beside_speech_alone) > len(knocking), "more happens"
     for scene in beside_music:
         assert level_db(scene, 600, 1700) > -0.1, "something other than the recording"
 
