@@ -105,11 +105,12 @@ mod tests {
         let mut speech = speech.expect("the weights have one");
         let fade = spec.hops(FADE_S);
         let [mut said, mut of_general, mut of_speech] = [0; 3].map(|_| vec![0.0; spec.bins]);
-        let (on, off) = (10, 10 + fade + 20);
+        // On, off, and on again when the network for speech has rested.
+        let (on, off, again) = (10, 10 + fade + 20, 10 + 2 * fade + 25);
         for (k, features) in frames.iter().enumerate() {
-            both.step(features, (on..off).contains(&k), &mut said);
+            both.step(features, (on..off).contains(&k) || k >= again, &mut said);
             // Each as if it had begun when it was asked for.
-            if k == on {
+            if k == on || k == again {
                 speech.reset();
             }
             if k == off {
@@ -120,7 +121,8 @@ mod tests {
             let share = match k {
                 k if k < on => 0.0,
                 k if k < off => (k + 1 - on).min(fade) as f32 / fade as f32,
-                k => fade.saturating_sub(k + 1 - off) as f32 / fade as f32,
+                k if k < again => fade.saturating_sub(k + 1 - off) as f32 / fade as f32,
+                k => (k + 1 - again) as f32 / fade as f32,
             };
             for ((said, general), speech) in said.iter().zip(&of_general).zip(&of_speech) {
                 if share == 0.0 {
@@ -133,7 +135,7 @@ mod tests {
                 }
             }
         }
-        assert!(frames.len() > off + fade, "the way back was seen whole");
+        assert!(frames.len() > again && again > off + fade, "the way back was seen whole");
     }
 
     #[test]
@@ -161,7 +163,9 @@ mod tests {
                 speech.step(features, &mut of_speech);
                 assert_eq!(said, of_speech);
             }
-            both.step(&frames[5], false, &mut said);
+            for features in &frames[5..9] {
+                both.step(features, false, &mut said);
+            }
             both.reset();
             speech.reset();
         }
