@@ -10,20 +10,23 @@ use crate::weights::{Model, Noise, untrained};
 use candle_core::{Device, Tensor};
 use realfft::num_complex::Complex32;
 
-const LINKED: Controls = Controls {
-    declick: 0.0,
-    declip: false,
-    stage1: 1.0,
-    stage2: 1.0,
-    floor: 0.0,
-    linked: true,
-    speech: false,
-    idle: false,
-};
-const FREE: Controls = Controls { linked: false, ..LINKED };
-const SPEECH: Controls = Controls { speech: true, ..LINKED };
-
 const CHUNKINGS: [usize; 5] = [1, 2, 3, 5, 8];
+
+/// Channels apart.
+fn free() -> Controls {
+    Controls {
+        linked: false,
+        ..Controls::default()
+    }
+}
+
+/// Stage 1 for speech alone.
+fn speech() -> Controls {
+    Controls {
+        speech: true,
+        ..Controls::default()
+    }
+}
 
 fn model(spec: &Spec, isa: Isa) -> Model {
     Model::from_bytes_for(&untrained(spec, 11).expect("sound"), isa).expect("sound")
@@ -163,7 +166,7 @@ fn both_stages_step_as_the_whole_clip() {
         let clip = Tensor::from_vec(parts(&input), (frames, bins, 2), &Device::Cpu).expect("shape");
         for isa in Isa::available() {
             let model = model(&spec, isa);
-            for controls in [LINKED, SPEECH] {
+            for controls in [Controls::default(), speech()] {
                 let want = forward::clip(&model, &clip, controls.speech).expect("runs");
                 let (gains, restored) = run(&mut TwoStage::new(&model, 1), &[&input], bins, &controls);
                 let off = difference(&gains, &vector(&want.gain));
@@ -180,9 +183,9 @@ fn unlinked_channels_are_two_mono_streams_bit_for_bit() {
     let spec = studio();
     let model = model(&spec, Isa::best());
     let (a, b) = (spectra(1, 6, 800), spectra(2, 6, 800));
-    let (gains, restored) = run(&mut TwoStage::new(&model, 2), &[&a, &b], 800, &FREE);
+    let (gains, restored) = run(&mut TwoStage::new(&model, 2), &[&a, &b], 800, &free());
     for (channel, alone) in [a, b].iter().enumerate() {
-        let (gains_alone, restored_alone) = run(&mut TwoStage::new(&model, 1), &[alone], 800, &FREE);
+        let (gains_alone, restored_alone) = run(&mut TwoStage::new(&model, 1), &[alone], 800, &free());
         for frame in 0..6 {
             let (stereo, mono) = ((2 * frame + channel) * 800, frame * 800);
             assert_eq!(gains[stereo..][..800], gains_alone[mono..][..800]);
@@ -198,8 +201,8 @@ fn linked_channels_share_gains_weighted_by_energy() {
     let model = model(&spec, Isa::best());
     let (a, b) = (spectra(1, 9, bins), spectra(2, 9, bins));
     let mut stages = TwoStage::new(&model, 2);
-    let (linked, _) = run(&mut stages, &[&a, &b], bins, &LINKED);
-    let (free, _) = run(&mut TwoStage::new(&model, 2), &[&a, &b], bins, &FREE);
+    let (linked, _) = run(&mut stages, &[&a, &b], bins, &Controls::default());
+    let (free, _) = run(&mut TwoStage::new(&model, 2), &[&a, &b], bins, &free());
     let ahead = spec.lookahead_hops;
     for frame in ahead..9 {
         for bin in 0..bins {
@@ -211,8 +214,8 @@ fn linked_channels_share_gains_weighted_by_energy() {
         }
     }
     // Equal channels stay what they are alone.
-    let (twins, restored) = run(&mut TwoStage::new(&model, 2), &[&a, &a], bins, &LINKED);
-    let (alone, restored_alone) = run(&mut TwoStage::new(&model, 1), &[&a], bins, &LINKED);
+    let (twins, restored) = run(&mut TwoStage::new(&model, 2), &[&a, &a], bins, &Controls::default());
+    let (alone, restored_alone) = run(&mut TwoStage::new(&model, 1), &[&a], bins, &Controls::default());
     for frame in 0..9 {
         assert!(difference(&twins[2 * frame * bins..][..bins], &alone[frame * bins..][..bins]) < 1e-5);
         let [twin, alone] = [&restored[2 * frame * bins..][..bins], &restored_alone[frame * bins..][..bins]];
@@ -226,10 +229,10 @@ fn reset_is_the_start_of_a_stream() {
     let bins = small().bins;
     let input = spectra(3, 10, bins);
     let mut stages = TwoStage::new(&model, 1);
-    let first = run(&mut stages, &[&input], bins, &LINKED);
-    let on = run(&mut stages, &[&input], bins, &LINKED);
+    let first = run(&mut stages, &[&input], bins, &Controls::default());
+    let on = run(&mut stages, &[&input], bins, &Controls::default());
     stages.reset();
-    let again = run(&mut stages, &[&input], bins, &LINKED);
+    let again = run(&mut stages, &[&input], bins, &Controls::default());
     assert!(first == again, "a reset stream must start as a new one");
     assert!(first != on, "the state must matter");
 }
@@ -241,13 +244,13 @@ fn poison_passes() {
     for poison in [f32::NAN, f32::INFINITY, f32::MAX, 1e-40, -1e-38] {
         let mut stages = TwoStage::new(&model, 2);
         let bad = vec![Complex32::new(poison, -poison); 5 * bins];
-        let (gains, restored) = run(&mut stages, &[&bad, &bad], bins, &LINKED);
+        let (gains, restored) = run(&mut stages, &[&bad, &bad], bins, &Controls::default());
         assert!(gains.iter().all(|g| (0.0..=1.0).contains(g)), "{poison}");
         assert!(restored.iter().all(|z| z.is_finite()), "{poison}");
         // After the level has come down again, a poisoned stream says what a clean one says.
         let input = spectra(4, 4000, bins);
-        let (got, _) = run(&mut stages, &[&input, &input], bins, &LINKED);
-        let (want, _) = run(&mut TwoStage::new(&model, 2), &[&input, &input], bins, &LINKED);
+        let (got, _) = run(&mut stages, &[&input, &input], bins, &Controls::default());
+        let (want, _) = run(&mut TwoStage::new(&model, 2), &[&input, &input], bins, &Controls::default());
         let tail = got.len() - 20 * bins;
         assert!(difference(&got[tail..], &want[tail..]) < 1e-2, "{poison}");
     }
@@ -261,7 +264,7 @@ fn missing_bins_stay_empty() {
         frame[320..].fill(Complex32::default());
     }
     let mut stages = TwoStage::with_bins(&model, 1, 320);
-    let (_, restored) = run(&mut stages, &[&input], 800, &LINKED);
+    let (_, restored) = run(&mut stages, &[&input], 800, &Controls::default());
     for frame in restored.chunks_exact(800) {
         assert!(frame[320..].iter().all(|z| *z == Complex32::default()));
         assert!(frame[..320].iter().any(|z| *z != Complex32::default()));
@@ -306,7 +309,7 @@ fn a_u_net_that_is_not_trusted_adds_nothing_and_wakes_up_gently() {
         let mut frame = RestoredFrame::default();
         let mut changes = Vec::new();
         for spectrum in input.chunks_exact(bins) {
-            stages.step(spectrum, &LINKED, &mut frame);
+            stages.step(spectrum, &Controls::default(), &mut frame);
             let stage1: Vec<Complex32> = frame.dry.iter().zip(&frame.gain).map(|(dry, gain)| dry * gain).collect();
             let change: f32 = frame.restored.iter().zip(&stage1).map(|(a, b)| (a - b).norm_sqr()).sum();
             changes.push(change);
@@ -319,7 +322,10 @@ fn a_u_net_that_is_not_trusted_adds_nothing_and_wakes_up_gently() {
             assert_eq!(first < 0.1 * later, wakes == 120, "{first} and {later} from frame {wakes} on");
         }
         stages.reset();
-        let first = run(&mut TwoStage::new(&model, 1), &[&input], bins, &LINKED);
-        assert!(first == run(&mut stages, &[&input], bins, &LINKED), "a reset U-Net is a new one");
+        let first = run(&mut TwoStage::new(&model, 1), &[&input], bins, &Controls::default());
+        assert!(
+            first == run(&mut stages, &[&input], bins, &Controls::default()),
+            "a reset U-Net is a new one"
+        );
     }
 }
