@@ -271,13 +271,17 @@ impl AudioPort {
             collecting.into_iter().chain(playing).for_each(|hop| wire.recycle(hop));
         }
         self.dry.iter_mut().for_each(|line| line.restart(0.0));
+        // The next sample goes elsewhere than behind the last one: zeros that didn't fill the line so far leave the rest of it as it is.
+        if !self.remembers_nothing() {
+            self.blank = 0;
+        }
         self.output.reset();
     }
 
     /// Processes one block in place, `[channel][sample]`: the channels the port was made for, all of the same length.
     ///
     /// # Real-time
-    /// No allocation, lock or log. Where a restored hop is missing, waits for it: [`Pace::Offline`] until it comes or the worker has died,
+    /// No allocation, lock or log. Where a restored hop is missing, or an empty one, waits for it: [`Pace::Offline`] until it comes or the worker has died,
     /// [`Pace::RealTime`] in short sleeps up to half the duration of the audio asked for ahead of time, which with a worker that keeps up happens
     /// only in blocks longer than a hop.
     pub fn process(&mut self, audio: &mut [&mut [f32]], settings: &Settings, pace: Pace) {

@@ -20,6 +20,7 @@ struct Hooks {
     /// The worker blocks in `process` as long as this is set.
     hold: AtomicBool,
     delay_us: AtomicU64,
+    skip_delay_us: AtomicU64,
     /// Hop that panics, counted from 1; 0 for none.
     panic_at: AtomicU64,
     processed: AtomicU64,
@@ -76,6 +77,7 @@ impl Processor for Halve {
     }
 
     fn skip(&mut self, audio: &mut [f32], _controls: &Controls) -> HopReport {
+        std::thread::sleep(Duration::from_micros(self.hooks.skip_delay_us.load(SeqCst)));
         self.hooks.skipped.fetch_add(1, SeqCst);
         HopReport {
             active: false,
@@ -330,6 +332,30 @@ fn reset_starts_a_new_stream_and_forgets_the_old_one() {
 }
 
 #[test]
+fn silence_on_both_sides_of_a_reset_is_not_taken_for_more_than_it_is() {
+    let bypassed = |_: usize| Settings {
+        bypass: true,
+        ..Settings::default()
+    };
+    let silence = vec![0.0; 512];
+    for (settings, gain) in [(full as fn(usize) -> Settings, 0.5), (bypassed, 1.0)] {
+        // At several places in the delay of the dry signal.
+        for sounding in [2560, 1000, 4000] {
+            let mut rig = rig(1, 512);
+            let _ = rig.run(&noise(sounding), 512, Pace::Offline, settings);
+            let _ = rig.run(&silence, 512, Pace::Offline, settings);
+            rig.port.reset();
+            let quiet = vec![0.0; if gain == 1.0 { 2_600 } else { 60_000 }];
+            let input = [quiet, noise(4_000)].concat();
+            let heard = rig.run(&input, 512, Pace::Offline, settings);
+            let expected = delayed(&input, gain);
+            let differs = (0..heard.len()).find(|&n| heard[n] != expected[n]);
+            assert_eq!(differs, None, "{sounding} samples before");
+        }
+    }
+}
+
+#[test]
 fn real_time_waits_at_most_half_the_block() {
     let mut rig = rig(1, 48_000);
     rig.hooks.hold.store(true, SeqCst);
@@ -406,6 +432,22 @@ fn at_rest_nobody_waits_for_the_worker() {
         assert_eq!(rig.hooks.resets.load(SeqCst), 1, "of the stream's start alone");
         assert!(rig.hooks.skipped.load(SeqCst) > 0, "the hops were sent nevertheless");
     }
+}
+
+#[test]
+fn silence_ahead_of_time_does_not_leave_the_worker_behind() {
+    // Far more silence in one block than hops circulate, and a worker that takes its time with it: 60 ms for two seconds of audio.
+    let length = 96_000;
+    let mut rig = rig(1, length);
+    let (before, silence, after) = (noise(20 * HOP), vec![0.0; length], noise(length));
+    rig.run(&before, 64, Pace::Offline, full);
+    rig.hooks.skip_delay_us.store(200, SeqCst);
+    rig.run(&silence, length, Pace::RealTime, full);
+    rig.run(&silence, length, Pace::RealTime, full);
+    let heard = rig.run(&after, length, Pace::RealTime, full);
+    assert_eq!(rig.hooks.resets.load(SeqCst), 1, "of the stream's start alone");
+    assert_eq!(rig.status.dropouts(), 0);
+    assert!(heard == delayed(&after, 0.5), "restored from its first sample on");
 }
 
 #[test]

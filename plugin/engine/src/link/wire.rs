@@ -140,7 +140,8 @@ impl Wire {
         }
     }
 
-    /// An empty hop. In real time `None` when all are on their way.
+    /// An empty hop, waiting for it as `pace` allows: a host that runs ahead of real time in silence, where nothing else holds it up, would leave the
+    /// worker behind and hear the next sound unrestored.
     pub(super) fn take_free(&mut self, pace: Pace) -> Option<Hop> {
         while self.free.is_empty() {
             if let Some(hop) = self.from_worker.try_pop() {
@@ -149,10 +150,12 @@ impl Wire {
                     continue;
                 }
                 self.recycle(hop);
-            } else if pace == Pace::RealTime || self.is_dead() {
+            } else if self.is_dead() {
                 return None;
-            } else {
+            } else if pace == Pace::Offline {
                 std::thread::sleep(POLL);
+            } else if !self.credit.sleep() {
+                return None;
             }
         }
         self.free.pop()
