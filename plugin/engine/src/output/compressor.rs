@@ -4,7 +4,7 @@
 //! 2012: equation 4 for the knee, the "smooth branching" smoother of equation 16). One knob: the amount sets the ratio, from 1:1 to 2:1, and the make-up
 //! with it, so that what lies at the reference level keeps it. Both channels get the gain that the louder one asks for: the image stays.
 
-use super::{Frame, flushed};
+use super::{Frame, RAMP_S, flushed, samples};
 
 /// Level at which compression begins, in dB.
 pub const THRESHOLD_DB: f64 = -30.0;
@@ -20,8 +20,6 @@ const POWER_S: f64 = 0.005;
 const ATTACK_S: f64 = 0.010;
 /// Time constant with which it rises.
 const RELEASE_S: f64 = 0.200;
-/// A gain nearer to 0 dB than this is 0 dB when the compressor is off.
-const NOTHING_DB: f64 = 1e-3;
 
 /// What the compressor does to a steady level, in dB, make-up included. `amount`: 0..=1; levels in dB, a full-scale sine is 0 dB (AES17).
 #[must_use]
@@ -42,15 +40,22 @@ pub fn static_gain_db(level_db: f64, amount: f64) -> f64 {
 /// Evens out levels.
 #[derive(Debug)]
 pub(super) struct Compressor {
-    /// 0..=1; 0 is off.
+    /// 0..=1, on its way to what is asked for; 0 is off.
     amount: f64,
+    asked: f64,
+    /// What the amount moves by per tick.
+    glide: f64,
     /// Running power per channel.
     power: Frame,
     newest: f64,
-    gain_db: f64,
+    /// Gain at full amount, in dB.
+    full_db: f64,
     /// Coefficients per tick.
     attack: f64,
     release: f64,
+    /// Ticks in which the gain rises as fast as it falls, since what came before isn't known.
+    settling: u32,
+    settle: u32,
     /// Linear gain, and what it moves by with each sample until the next tick.
     gain: f64,
     step: f64,
@@ -59,59 +64,78 @@ pub(super) struct Compressor {
 
 impl Compressor {
     /// `tick`: samples between two calls of [`Compressor::turn`].
-    pub(super) fn new(sample_rate_hz: f64, tick: f64) -> Self {
+    pub(super) fn new(sample_rate_hz: f64, tick: u32) -> Self {
+        let tick_samples = f64::from(tick);
         let per = |seconds: f64, samples: f64| -(-samples / (seconds * sample_rate_hz)).exp_m1();
+        let settle = samples(sample_rate_hz, RAMP_S).div_ceil(tick);
         Self {
             amount: 0.0,
+            asked: 0.0,
+            glide: 1.0 / f64::from(settle),
             power: [0.0; 2],
             newest: per(POWER_S, 1.0),
-            gain_db: 0.0,
-            attack: per(ATTACK_S, tick),
-            release: per(RELEASE_S, tick),
+            full_db: 0.0,
+            attack: per(ATTACK_S, tick_samples),
+            release: per(RELEASE_S, tick_samples),
+            settling: settle,
+            settle,
             gain: 1.0,
             step: 0.0,
-            tick,
+            tick: tick_samples,
         }
     }
 
     /// Back to silence and no gain.
     pub(super) fn reset(&mut self) {
-        self.power = [0.0; 2];
-        (self.gain_db, self.gain, self.step) = (0.0, 1.0, 0.0);
+        self.begin();
+        (self.gain, self.step) = (1.0, 0.0);
     }
 
-    /// Once per tick: sets the amount, 0..=1, and where the gain goes until the next.
-    pub(super) fn turn(&mut self, amount: f32) {
+    /// Forgets levels.
+    fn begin(&mut self) {
+        self.power = [0.0; 2];
+        self.full_db = 0.0;
+        self.settling = self.settle;
+    }
+
+    /// Once per tick: sets the amount, 0..=1, to which it glides unless it is to be there `now`, and where the gain goes until the next.
+    pub(super) fn turn(&mut self, amount: f32, now: bool) {
         if !self.is_on() {
-            self.power = [0.0; 2];
+            self.begin();
         }
-        self.amount = f64::from(amount.clamp(0.0, 1.0));
+        self.asked = f64::from(amount.clamp(0.0, 1.0));
+        let way = self.asked - self.amount;
+        self.amount = if now || way.abs() <= self.glide {
+            self.asked
+        } else {
+            self.amount + self.glide.copysign(way)
+        };
         self.power = self.power.map(flushed);
         // A sine's power is half its squared peak. The floor keeps silence finite.
         let level_db = 10.0 * (2.0 * self.power[0].max(self.power[1]) + 1e-15).log10();
-        let wanted_db = static_gain_db(level_db, self.amount);
-        let share = if wanted_db < self.gain_db { self.attack } else { self.release };
-        self.gain_db += share * (wanted_db - self.gain_db);
-        if self.amount == 0.0 && self.gain_db.abs() < NOTHING_DB {
-            self.gain_db = 0.0;
-        }
-        let aim = 10.0f64.powf(self.gain_db / 20.0);
-        if self.gain_db == 0.0 && (self.gain - 1.0).abs() < 1e-9 {
+        // The gain is proportional to the amount, which can so glide by itself: a change of it needn't wait for attack or release.
+        let wanted_db = static_gain_db(level_db, 1.0);
+        let falls = wanted_db < self.full_db;
+        let share = if falls || self.settling > 0 { self.attack } else { self.release };
+        self.settling = self.settling.saturating_sub(1);
+        self.full_db += share * (wanted_db - self.full_db);
+        if self.amount == 0.0 && (self.gain - 1.0).abs() < 1e-9 {
             // Arrived, but for the rounding of the steps.
             (self.gain, self.step) = (1.0, 0.0);
         } else {
+            let aim = 10.0f64.powf(self.gain_db() / 20.0);
             self.step = (aim - self.gain) / self.tick;
         }
     }
 
     /// Whether anything is done to the signal.
     pub(super) fn is_on(&self) -> bool {
-        self.amount > 0.0 || self.gain_db != 0.0 || self.gain != 1.0
+        self.asked > 0.0 || self.amount > 0.0 || self.gain != 1.0
     }
 
     /// The gain now, in dB.
     pub(super) fn gain_db(&self) -> f64 {
-        self.gain_db
+        self.amount * self.full_db
     }
 
     pub(super) fn process(&mut self, frame: Frame) -> Frame {
@@ -132,12 +156,12 @@ mod tests {
     use super::*;
 
     const RATE_HZ: f64 = 48_000.0;
-    const TICK: usize = 32;
+    const TICK: u32 = 32;
 
     fn run(compressor: &mut Compressor, tone: &[f64], amount: impl Fn(usize) -> f32) -> Vec<f64> {
         let turn = |(n, x): (usize, &f64)| {
-            if n.is_multiple_of(TICK) {
-                compressor.turn(amount(n));
+            if n.is_multiple_of(TICK as usize) {
+                compressor.turn(amount(n), n == 0);
             }
             compressor.process([*x, 0.5 * x])[0]
         };
@@ -169,7 +193,7 @@ mod tests {
             for amount in [0.3f32, 1.0] {
                 let scale = 10.0f64.powf(peak_db / 20.0);
                 let tone: Vec<f64> = sine(RATE_HZ, 997.0, 96_000).iter().map(|x| scale * x).collect();
-                let heard = run(&mut Compressor::new(RATE_HZ, TICK as f64), &tone, |_| amount);
+                let heard = run(&mut Compressor::new(RATE_HZ, TICK), &tone, |_| amount);
                 let found_db = level_db(&heard[72_000..]) - level_db(&tone[72_000..]);
                 let expected_db = static_gain_db(peak_db, f64::from(amount));
                 assert!(
@@ -182,10 +206,10 @@ mod tests {
 
     #[test]
     fn the_louder_channel_decides_for_both() {
-        let mut compressor = Compressor::new(RATE_HZ, TICK as f64);
+        let mut compressor = Compressor::new(RATE_HZ, TICK);
         for (n, x) in sine(RATE_HZ, 500.0, 48_000).into_iter().enumerate() {
-            if n % TICK == 0 {
-                compressor.turn(1.0);
+            if n % TICK as usize == 0 {
+                compressor.turn(1.0, n == 0);
             }
             let [left, right] = compressor.process([x, 0.1 * x]);
             assert!((right - 0.1 * left).abs() < 1e-12);
@@ -195,11 +219,35 @@ mod tests {
     #[test]
     fn switching_makes_no_clicks_and_ends_at_the_signal_itself() {
         let tone = sine(RATE_HZ, 100.0, 240_000);
-        let mut compressor = Compressor::new(RATE_HZ, TICK as f64);
+        let mut compressor = Compressor::new(RATE_HZ, TICK);
         let heard = run(&mut compressor, &tone, |n| f32::from(u8::from((48_000..96_000).contains(&n))));
         assert_eq!(heard[..48_000], tone[..48_000]);
         assert!(jump(&heard) < 1.3 * jump(&tone), "{} after {}", jump(&heard), jump(&tone));
         assert!(!compressor.is_on(), "{compressor:?}");
-        assert_eq!(heard[216_000..], tone[216_000..]);
+        assert_eq!(heard[98_000..], tone[98_000..]);
+    }
+
+    #[test]
+    fn a_change_of_the_amount_takes_the_time_of_a_ramp() {
+        // Loud enough to be turned down, and so quiet that it is turned up.
+        for peak_db in [-6.0, -40.0] {
+            let scale = 10.0f64.powf(peak_db / 20.0);
+            let tone: Vec<f64> = sine(RATE_HZ, 1_000.0, 96_000).iter().map(|x| scale * x).collect();
+            let gain_db = |heard: &[f64], from: usize| level_db(&heard[from..][..960]) - level_db(&tone[from..][..960]);
+            let heard = run(&mut Compressor::new(RATE_HZ, TICK), &tone, |n| match n {
+                0..24_000 => 0.0,
+                24_000..48_000 => 1.0,
+                48_000..72_000 => 0.5,
+                _ => 0.0,
+            });
+            // 25 ms after each change; switched on, the level has to be measured first.
+            for (from, amount, within_db) in [(25_200, 1.0, 1.0), (49_200, 0.5, 0.1), (73_200, 0.0, 1e-9)] {
+                let (found_db, expected_db) = (gain_db(&heard, from), static_gain_db(peak_db, amount));
+                assert!(
+                    (found_db - expected_db).abs() < within_db,
+                    "{peak_db} dB, {amount}: {found_db:.2}, expected {expected_db:.2}"
+                );
+            }
+        }
     }
 }

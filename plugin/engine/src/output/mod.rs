@@ -4,8 +4,9 @@
 //! restored -> low-cut -> hum notch -> tilt -> compressor -> dry/wet mix
 //! ```
 //!
-//! Off by default; what is off leaves every bit as it is. No part looks ahead, so that nothing adds to the latency, and low-cut and tilt are of minimum
-//! phase, so that the dry signal stays aligned with what they give. States are of double precision, any rate from 8 to 384 kHz is exact, and every change
+//! Off by default; what is off leaves every bit as it is. No part looks ahead, so that nothing adds to the latency, and all are of minimum phase, so that
+//! the dry signal stays aligned with what they give, but for the low-cut near its cut-off: there it turns the phase by half a turn, and a mix with the
+//! dry signal has a hole. States are of double precision, any rate from 8 to 384 kHz is exact, and every change
 //! glides or fades within 20 ms.
 //!
 //! - Architecture invariant: works on the audio thread: allocates, locks and waits for nothing.
@@ -100,7 +101,7 @@ impl OutputSection {
             low_cut: LowCut::new(sample_rate_hz),
             hum: HumFilter::new(sample_rate_hz),
             tilt: Tilt::new(sample_rate_hz),
-            compressor: Compressor::new(sample_rate_hz, f64::from(tick)),
+            compressor: Compressor::new(sample_rate_hz, tick),
             tick,
             until_tick: 0,
             fresh: true,
@@ -200,7 +201,7 @@ impl OutputSection {
             .aim(settings.low_cut_hz.map(|hz| hz.clamp(*CUT_HZ.start(), *CUT_HZ.end())), now);
         self.hum.turn(settings.hum, now);
         self.tilt.aim(settings.tilt_db.clamp(-MOST_TILT_DB, MOST_TILT_DB), now);
-        self.compressor.turn(settings.compression);
+        self.compressor.turn(settings.compression, now);
         self.on = self.low_cut.is_on() || self.hum.is_on() || self.tilt.is_on() || self.compressor.is_on();
     }
 }
