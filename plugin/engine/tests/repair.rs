@@ -127,6 +127,16 @@ fn finds_and_repairs_clicks() {
 
 /// Slow clicks, as of a worn stylus, high above quiet sound: the network is sure of two thirds of them, but what else could they be?
 #[test]
+fn clicks_alone_in_digital_silence_go() {
+    let energy = |stream: &[f32]| stream.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>();
+    for (length, least) in [(12, 4.0), (60, 100.0)] {
+        let (damaged, _) = damaged(&vec![0.0; 100_000], length);
+        let (output, _) = repaired(&damaged, 960, 48e3, |_| 0.5);
+        assert!(least * energy(&output) < energy(&damaged), "{length}: {} left", energy(&output));
+    }
+}
+
+#[test]
 fn finds_slow_clicks_that_stand_out() {
     let clean: Vec<f32> = tones(480_000).iter().map(|x| 0.1 * x).collect();
     let mut damaged = clean.clone();

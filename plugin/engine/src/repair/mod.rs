@@ -16,8 +16,8 @@
 //! interpolation. At most a quarter of a hop (or one click of the greatest length, if that is more), and never more than 1536 samples, is repaired per hop;
 //! the rest stays as it was.
 //!
-//! A click can only be repaired as long as its end is known when its start leaves: 4 ms with the studio's look-ahead of 10 ms, 2 ms with the live one's of
-//! 3.3 ms. Longer ones are left alone.
+//! A click can only be repaired as long as its end is known when its start leaves: up to 6 ms with the studio's look-ahead of 10 ms (4 ms at 384 kHz, by the
+//! bound of a hop's time), 2 ms with the live one's of 3.3 ms. Longer ones are left alone.
 //!
 //! Clipped peaks are repaired after the clicks, when they are about to leave. Those that leave later are solved for together with them, since they aren't known
 //! either, and again when it is their turn.
@@ -419,6 +419,10 @@ impl SampleRepair {
                 }
             }
             let estimated = self.model.estimate(&self.signal[block.clone()]);
+            if !estimated && self.signal[block.clone()].iter().all(|x| *x == 0.0) {
+                // A click alone in digital silence: the straight line over it is that silence.
+                return;
+            }
             for range in ranges {
                 widen(&self.stream[range.clone()], &mut self.signal[range.clone()]);
             }
