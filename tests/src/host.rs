@@ -14,6 +14,12 @@ use clack_host::prelude::*;
 use std::ffi::CString;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+/// All parameters, in the plugins' order. Sessions keep these ids: an id may be added, never changed.
+pub const IDS: [&str; 15] = [
+    "declick", "stage1", "stage2", "limit", "mix", "output", "removed", "link", "bypass", "low_cut", "hum", "tilt", "comp", "declip",
+    "speech",
+];
+
 /// Values on the host's scale at which restored and dry sound the same: any hole, slip or drift shows as a difference from the delayed input.
 pub const TRANSPARENT: [(&str, f64); 4] = [("declick", 0.0), ("declip", 0.0), ("stage1", 0.0), ("stage2", 0.0)];
 

@@ -19,7 +19,7 @@ mod vst3_host;
 
 pub use audio::read_audio;
 pub use bundle::{Bundle, LIVE, PLUGINS, STUDIO, hop};
-pub use host::{Change, Mode, Parameter, Plugin, TRANSPARENT};
+pub use host::{Change, IDS, Mode, Parameter, Plugin, TRANSPARENT};
 pub use signal::{Signal, assert_identical, assert_no_hole};
 #[cfg(target_os = "linux")]
 pub use vst3_host::Vst3Plugin;

@@ -1,7 +1,7 @@
 //! Long and crowded: hours of sound without drift, growth or a hole, cores that others have taken, and a host that breaks its own announcement.
 
 use dualstep_tests::process::{in_child, resident_kib, threads};
-use dualstep_tests::{Bundle, Change, Mode, PLUGINS, Plugin, Signal, TRANSPARENT, assert_identical, assert_no_hole};
+use dualstep_tests::{Bundle, Change, IDS, Mode, PLUGINS, Plugin, Signal, TRANSPARENT, assert_identical, assert_no_hole};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -30,15 +30,15 @@ fn a_soak_leaves_memory_and_position_as_they_were() {
         for index in 0..soak_seconds() {
             // All controls move, each second to other places; every tenth of them ends bypassed, which shows the position to the sample.
             let probe = index % 10 == 9;
-            let changes: Vec<Change> = ["declick", "stage1", "stage2", "limit", "mix", "output", "link", "removed", "bypass"]
+            let changes: Vec<Change> = IDS
                 .into_iter()
                 .enumerate()
                 .map(|(n, id)| Change {
-                    at: 2_000 * n,
+                    at: 1_500 * n,
                     id,
                     value: match id {
                         "bypass" => f64::from(u8::from(probe)),
-                        "removed" | "link" => f64::from(u8::from(index % 3 == 0)),
+                        "removed" | "link" | "declip" | "speech" | "hum" => f64::from(u8::from(index % 3 == 0)),
                         _ => ((index * 7 + n * 3) % 11) as f64 / 10.0,
                     },
                 })

@@ -5,7 +5,7 @@
 #[cfg(target_os = "linux")]
 use dualstep_tests::Vst3Plugin;
 use dualstep_tests::process::in_child;
-use dualstep_tests::{Bundle, Change, Mode, PLUGINS, Plugin, Signal, TRANSPARENT, assert_identical, assert_no_hole, hop};
+use dualstep_tests::{Bundle, Change, IDS, Mode, PLUGINS, Plugin, Signal, TRANSPARENT, assert_identical, assert_no_hole, hop};
 
 /// The tests' usual sample rate.
 const RATE_HZ: f64 = 48_000.0;
@@ -238,12 +238,11 @@ fn use_in_every_way(bundle: &Bundle, id: &str) {
                 for channel in &mut input.channels {
                     channel[6_000..9_000].fill(0.0);
                 }
-                let ids = ["declick", "stage1", "stage2", "limit", "mix", "output", "removed", "link", "bypass"];
                 let changes: Vec<Change> = (0..240)
                     .map(|n| Change {
                         at: 50 * n,
-                        id: ids[n % 9],
-                        value: f64::from(u8::from(n / 9 % 2 == 0)),
+                        id: IDS[n % IDS.len()],
+                        value: f64::from(u8::from((n / IDS.len()).is_multiple_of(2))),
                     })
                     .collect();
                 let output = plugin.render(&input, blocks, &changes);

@@ -4,12 +4,7 @@
 //! ones.
 
 use dualstep_tests::session::{assert_in_range, ranges};
-use dualstep_tests::{Bundle, Change, LIVE, Mode, PLUGINS, Plugin, STUDIO, Signal, assert_identical};
-
-/// All parameters.
-const IDS: [&str; 11] = [
-    "declick", "stage1", "stage2", "limit", "mix", "output", "removed", "link", "bypass", "declip", "speech",
-];
+use dualstep_tests::{Bundle, Change, IDS, LIVE, Mode, PLUGINS, Plugin, STUDIO, Signal, assert_identical};
 
 /// Most frames in a block.
 const MAX_BLOCK: usize = 4096;

@@ -2,15 +2,9 @@
 
 use dualstep_tests::bundle::workspace;
 use dualstep_tests::session::{HEADER, numbers, parse, wrap};
-use dualstep_tests::{Bundle, LIVE, PLUGINS, Plugin, STUDIO};
+use dualstep_tests::{Bundle, IDS, LIVE, PLUGINS, Plugin, STUDIO};
 use serde_json::json;
 use std::collections::BTreeMap;
-
-/// All parameters, in the plugin's order. Sessions keep these ids: an id may be added, never changed.
-const IDS: [&str; 15] = [
-    "declick", "stage1", "stage2", "limit", "mix", "output", "removed", "link", "bypass", "low_cut", "hum", "tilt", "comp", "declip",
-    "speech",
-];
 
 /// An instance with no parameter at its initial value.
 fn moved(bundle: &Bundle, id: &str) -> Plugin {
