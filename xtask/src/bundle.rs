@@ -1,5 +1,6 @@
 //! `cargo xtask bundle`: builds the plugin and wraps it as `.clap` and `.vst3`.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -123,15 +124,54 @@ pub fn build(options: &[String]) -> Result<PathBuf> {
     wrap(&target, options)
 }
 
-/// Wraps what `cargo build` with `options` has built.
+/// Wraps what `cargo build` with `options` has built. Returns the folder of the bundles: `bundled` in `target`, or in the folder of another system.
 ///
 /// # Errors
 /// If there is nothing to wrap.
 pub fn wrap(target: &Path, options: &[String]) -> Result<PathBuf> {
     // The bundler reads bundler.toml in the current folder.
     std::env::set_current_dir(workspace_root()).context("can't change to the workspace's folder")?;
+    let bundled = target.join("bundled");
+    // It writes into what is there, which may be of another system.
+    for name in [CLAP, VST3] {
+        remove(&bundled.join(name))?;
+    }
     nice_plug_xtask::bundle(target, PACKAGE, options, false)?;
-    Ok(target.join("bundled"))
+    let Some(triple) = triple_in(options) else { return Ok(bundled) };
+    let elsewhere = target.join(triple).join("bundled");
+    move_bundles(&bundled, &elsewhere)?;
+    Ok(elsewhere)
+}
+
+/// The system that options of `cargo build` name.
+fn triple_in(options: &[String]) -> Option<&str> {
+    let at = options.iter().position(|option| option == "--target");
+    let given = at.and_then(|at| options.get(at + 1)).map(String::as_str);
+    given.or_else(|| options.iter().find_map(|option| option.strip_prefix("--target=")))
+}
+
+/// Moves the bundles of one folder to another, in place of those that are there: the bundler has one folder for all profiles and systems, and none
+/// may be mistaken for the others.
+///
+/// # Errors
+/// If one is missing, or the file system refuses.
+pub fn move_bundles(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to).with_context(|| format!("can't make {}", to.display()))?;
+    for name in [CLAP, VST3] {
+        remove(&to.join(name))?;
+        fs::rename(from.join(name), to.join(name)).with_context(|| format!("can't move {name} to {}", to.display()))?;
+    }
+    Ok(())
+}
+
+/// Removes a bundle, which is a file or a folder, if it is there.
+fn remove(bundle: &Path) -> Result<()> {
+    let removed = match bundle.symlink_metadata() {
+        Err(_) => Ok(()),
+        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(bundle),
+        Ok(_) => fs::remove_file(bundle),
+    };
+    removed.with_context(|| format!("can't remove {}", bundle.display()))
 }
 
 /// The optimised `.clap`, built if there is none yet.
@@ -151,4 +191,35 @@ pub fn find_or_build() -> Result<PathBuf> {
         std::env::set_current_dir(here)?;
     }
     Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_system_is_found_in_the_options() {
+        let of = |options: &[&str]| triple_in(&options.iter().map(|o| (*o).to_owned()).collect::<Vec<_>>()).map(str::to_owned);
+        assert_eq!(of(&["--release"]), None);
+        assert_eq!(
+            of(&["--release", "--target", "aarch64-apple-darwin"]).as_deref(),
+            Some("aarch64-apple-darwin")
+        );
+        assert_eq!(of(&["--target=x86_64-pc-windows-gnu"]).as_deref(), Some("x86_64-pc-windows-gnu"));
+    }
+
+    #[test]
+    fn bundles_replace_those_of_another_system() -> Result<()> {
+        let folder = tempfile::tempdir()?;
+        let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+        // On Linux a CLAP is a file, on macOS a folder.
+        fs::create_dir_all(from.join(VST3).join("Contents/x86_64-linux"))?;
+        fs::write(from.join(CLAP), "x")?;
+        fs::create_dir_all(to.join(CLAP).join("Contents/MacOS"))?;
+        fs::create_dir_all(to.join(VST3).join("Contents/MacOS"))?;
+        move_bundles(&from, &to)?;
+        assert!(to.join(CLAP).is_file() && to.join(VST3).join("Contents/x86_64-linux").is_dir());
+        assert!(!to.join(VST3).join("Contents/MacOS").exists() && !from.join(CLAP).exists());
+        Ok(())
+    }
 }

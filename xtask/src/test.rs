@@ -10,7 +10,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use walkdir::WalkDir;
 
-use crate::bundle::{self, CLAP, DEBUG_FEATURES, VST3, cargo, workspace_root};
+use crate::bundle::{self, DEBUG_FEATURES, cargo, workspace_root};
 
 /// Builds the bundles, sets up what the tests need and runs them all: Rust, Python hosts, training code.
 #[derive(Debug, clap::Args)]
@@ -203,15 +203,7 @@ fn build_bundles() -> Result<(PathBuf, PathBuf)> {
     }
     let bundled = bundle::wrap(&target, &[])?;
     let debug = target.join("debug").join("bundled");
-    fs::create_dir_all(&debug)?;
-    for name in [CLAP, VST3] {
-        let to = debug.join(name);
-        if to.is_dir() {
-            fs::remove_dir_all(&to)?;
-        }
-        // The bundler has one folder for all profiles; the users' bundles, which go there next, must not be mistaken for these.
-        fs::rename(bundled.join(name), &to).with_context(|| format!("can't move {name} to {}", debug.display()))?;
-    }
+    bundle::move_bundles(&bundled, &debug)?;
     let release = bundle::build(&["--release".to_owned()])?;
     Ok((release, debug))
 }
@@ -234,13 +226,17 @@ fn venv_python(root: &Path) -> PathBuf {
     }
 }
 
-/// A Python 3 of the system.
+/// A Python of the system that is new enough.
 fn base_python() -> Option<PathBuf> {
-    let candidates = ["python3", "python"];
-    candidates
+    ["python3", "python"]
         .into_iter()
         .map(PathBuf::from)
-        .find(|python| imports(python, "sys; assert sys.version_info >= (3, 9)"))
+        .find(|python| is_new_enough(python))
+}
+
+/// Whether it is the Python that the packages in `tests/requirements.txt` ask for: 3.11 or later.
+fn is_new_enough(python: &Path) -> bool {
+    imports(python, "sys; assert sys.version_info >= (3, 11)")
 }
 
 fn imports(python: &Path, what: &str) -> bool {
@@ -262,9 +258,14 @@ pub(crate) fn environment_for(root: &Path) -> Result<PathBuf> {
     if python.exists() && fs::read_to_string(&stamp).is_ok_and(|had| had == wanted) {
         return Ok(python);
     }
-    if !python.exists() {
-        let base = base_python().context("no Python 3 found: install it, e.g. `apt-get install python3 python3-venv`")?;
-        let made = Command::new(base).args(["-m", "venv"]).arg(root.join(".venv")).status()?;
+    if !is_new_enough(&python) {
+        let base = base_python().context(
+            "no Python 3.11 or later found as python3 or python: install one, e.g. `apt-get install python3 python3-venv` on Debian 12 or later",
+        )?;
+        let made = Command::new(base)
+            .args(["-m", "venv", "--clear"])
+            .arg(root.join(".venv"))
+            .status()?;
         if !made.success() {
             let _ = fs::remove_dir_all(root.join(".venv"));
             bail!("can't make a virtual environment: on Debian, `apt-get install python3-venv`");

@@ -19,6 +19,9 @@ use super::Planar;
 /// Most channels that the plugin takes.
 const MAX_CHANNELS: usize = 2;
 
+/// Samples beyond its promised end that are no reason to refuse a recording: the largest block of OGG Vorbis, seven frames of MP3.
+const SLACK: u64 = 8192;
+
 /// Why a recording can't be read.
 #[derive(Debug, Error)]
 pub enum ReadError {
@@ -63,6 +66,16 @@ pub enum ReadError {
         /// Samples per channel that could be read.
         found: u64,
     },
+    /// An MP3 that goes on where its own note says that it ends.
+    #[error(
+        "it goes on after the {expected} samples per channel that its header promises; if several recordings were joined in it, convert it first, for instance with `ffmpeg -i {path} recording.flac`"
+    )]
+    Longer {
+        /// Samples per channel that the header declares.
+        expected: u64,
+        /// The file.
+        path: String,
+    },
     /// An Ogg file without its end.
     #[error("it is cut short: the page that ends an OGG recording is missing")]
     EndMissing,
@@ -88,6 +101,10 @@ pub struct Reader {
     declared: Option<u64>,
     /// Whether `declared` is a promise, or only an estimate.
     exact: bool,
+    /// Samples that an MP3's encoder says it filled up at the end, and those that were taken off there.
+    padding: u64,
+    trimmed: u64,
+    path: String,
     /// What the decoder gave beyond the last read.
     pending: Planar,
     taken: usize,
@@ -114,9 +131,10 @@ impl Reader {
         if metadata.len() == 0 {
             return Err(ReadError::Empty);
         }
+        let said_path = path.display().to_string();
         let foreign = |name| ReadError::Foreign {
             name,
-            path: path.display().to_string(),
+            path: said_path.clone(),
         };
         if let Some(name) = foreign_format(&mut file).map_err(ReadError::Open)? {
             return Err(foreign(name));
@@ -140,8 +158,10 @@ impl Reader {
             })?;
         let track = format.default_track(TrackType::Audio).ok_or(ReadError::NotAudio)?;
         let parameters = track.codec_params.as_ref().and_then(|c| c.audio()).ok_or(ReadError::NotAudio)?;
+        // Without the encoder's own note, an MP3's length is guessed from its first bit rates; what lies beyond that mustn't be cut off.
+        let exact = parameters.codec != CODEC_ID_MP3 || track.delay.is_some();
         let decoder = symphonia::default::get_codecs()
-            .make_audio_decoder(parameters, &AudioDecoderOptions::default())
+            .make_audio_decoder(parameters, &AudioDecoderOptions::default().gapless(exact))
             .map_err(|_| match parameters.codec {
                 CODEC_ID_OPUS => foreign("Opus"),
                 _ => ReadError::Unsupported("no decoder for this codec"),
@@ -151,8 +171,10 @@ impl Reader {
             sample_rate_hz: parameters.sample_rate.unwrap_or(0),
             channels: parameters.channels.as_ref().map_or(0, |c| c.count()),
             declared: track.num_frames,
-            // Without the encoder's own note, an MP3's length is guessed from its bit rate.
-            exact: parameters.codec != CODEC_ID_MP3 || track.delay.is_some(),
+            exact,
+            padding: u64::from(track.padding.unwrap_or(0)),
+            trimmed: 0,
+            path: said_path,
             decoder,
             format,
             pending: Planar::new(),
@@ -186,6 +208,12 @@ impl Reader {
     #[must_use]
     pub fn declared(&self) -> Option<u64> {
         self.declared
+    }
+
+    /// Samples per channel, if that is certain.
+    #[must_use]
+    pub fn promised(&self) -> Option<u64> {
+        self.declared.filter(|_| self.exact)
     }
 
     /// Reads up to `frames` samples per channel to the start of `out`'s channels; fewer only at the end of the recording.
@@ -245,6 +273,7 @@ impl Reader {
                 Err(Error::IoError(error)) if error.kind() == ErrorKind::UnexpectedEof => return self.end(),
                 Err(error) => return Err(self.fail(error)),
             };
+            self.trimmed += packet.trim_end.get();
             let frames = self.pending.first().map_or(0, Vec::len);
             if frames == 0 {
                 continue;
@@ -264,10 +293,14 @@ impl Reader {
 
     fn end(&mut self) -> Result<(), ReadError> {
         self.ended = true;
-        match self.declared {
-            Some(expected) if self.exact && self.decoded > 0 && self.decoded < expected => Err(ReadError::Truncated {
+        match self.promised() {
+            Some(expected) if self.decoded > 0 && self.decoded < expected => Err(ReadError::Truncated {
                 expected,
                 found: self.decoded,
+            }),
+            Some(expected) if self.trimmed > self.padding + SLACK => Err(ReadError::Longer {
+                expected,
+                path: self.path.clone(),
             }),
             _ => Ok(()),
         }
@@ -435,6 +468,58 @@ mod tests {
             file.extend(page);
         }
         file
+    }
+
+    /// A silent frame of a mono MP3 at 44.1 kHz, with `note` where the encoder's own note would be (ISO 11172-3, 2.4.1).
+    fn mp3_frame(kilobits: usize, note: &[u8]) -> Vec<u8> {
+        let index = [32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320]
+            .iter()
+            .position(|rate| *rate == kilobits);
+        let index = u8::try_from(index.expect("a bit rate of MP3")).expect("a small number") + 1;
+        let mut frame = vec![0xff, 0xfb, index << 4, 0xc0];
+        frame.resize(4 + 17, 0); // the side information of one channel
+        frame.extend(note);
+        frame.resize(144 * kilobits * 1000 / 44_100, 0);
+        frame
+    }
+
+    /// An Info frame that promises `frames` frames, less the delay of 529 + 576 samples and the padding of 1000.
+    fn mp3_note(frames: u32) -> Vec<u8> {
+        let trim = (576u32 << 12) | (1000 + 529);
+        let mut note = b"Info\0\0\0\x01".to_vec();
+        note.extend(frames.to_be_bytes());
+        note.extend(b"Lavc61.19");
+        note.extend([0; 12]);
+        note.extend(&trim.to_be_bytes()[1..]);
+        mp3_frame(128, &note)
+    }
+
+    #[test]
+    fn an_mp3_is_read_to_its_end() -> Outcome {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("a.mp3");
+        let read = |file: Vec<u8>| -> Result<u64, Box<dyn std::error::Error>> {
+            std::fs::write(&path, file)?;
+            let mut reader = Reader::open(&path)?;
+            let mut block: Planar = vec![vec![0.0; 1000]; 1];
+            while reader.read(&mut block, 1000)? == 1000 {}
+            Ok(reader.decoded)
+        };
+        // Without a note: what follows is at a lower bit rate than the start, and than the start again.
+        let (dense, thin) = (mp3_frame(320, &[]).repeat(30), mp3_frame(32, &[]).repeat(300));
+        assert_eq!(read([dense.clone(), thin.clone()].concat())?, 330 * 1152);
+        assert_eq!(read([thin, dense].concat())?, 330 * 1152);
+        let noted = [mp3_note(40), mp3_frame(128, &[]).repeat(40)].concat();
+        let promised = 40 * 1152 - (576 + 529 + 1000);
+        assert_eq!(read(noted.clone())?, promised);
+        let joined = read([noted.clone(), noted].concat()).map_err(|e| e.to_string());
+        assert!(
+            joined
+                .as_ref()
+                .is_err_and(|said| said.contains(&promised.to_string()) && said.contains("ffmpeg -i ")),
+            "{joined:?}"
+        );
+        Ok(())
     }
 
     #[test]

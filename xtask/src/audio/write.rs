@@ -18,6 +18,10 @@ use super::Planar;
 const FLAC_BITS: u32 = 24;
 /// Exit status after an interrupt: 128 and the number of SIGINT, as shells say it.
 const INTERRUPTED: i32 = 130;
+/// Where a WAV file of more than 16 bits says which loudspeakers its channels are for (`dwChannelMask` of `WAVEFORMATEXTENSIBLE`), in bytes from its start.
+const CHANNEL_MASK_AT: u64 = 40;
+/// Front centre, as `dwChannelMask` says it.
+const FRONT_CENTRE: u32 = 4;
 /// The largest data chunk a WAV file is given: its lengths are 32 bits wide, and the header needs some.
 const WAV_MAX_BYTES: u64 = u32::MAX as u64 - 4096;
 
@@ -221,7 +225,13 @@ impl Writer {
         let name = || path.display().to_string();
         let io_error = |reason| WriteError::Io { path: name(), reason };
         match sink {
-            Sink::Wav(wav) => wav.finalize().map_err(|e| io_error(from_hound(e)))?,
+            Sink::Wav(wav) => {
+                let mono = wav.spec().channels == 1;
+                wav.finalize().map_err(|e| io_error(from_hound(e)))?;
+                if mono {
+                    say_mono(&temporary).map_err(io_error)?;
+                }
+            }
             Sink::Flac { encoder, mut file, .. } => {
                 encoder.finalize().map_err(|e| io_error(from_flac(e)))?;
                 file.flush().map_err(io_error)?;
@@ -290,6 +300,13 @@ fn ending(path: &Path) -> Result<Ending, WriteError> {
             path: path.display().to_string(),
         }),
     }
+}
+
+/// Puts a mono WAV file's channel in the centre. hound gives a single channel to the front left loudspeaker, which is where some players play it, then.
+fn say_mono(path: &Path) -> io::Result<()> {
+    let mut file = File::options().write(true).open(path)?;
+    file.seek(SeekFrom::Start(CHANNEL_MASK_AT))?;
+    file.write_all(&FRONT_CENTRE.to_le_bytes())
 }
 
 fn write_wav(
@@ -404,6 +421,25 @@ mod tests {
             assert!(found == audio, "{name} differs");
         }
         assert_eq!(fs::read_dir(folder.path())?.count(), 7, "only the files themselves are left");
+        Ok(())
+    }
+
+    #[test]
+    fn mono_is_in_the_centre() -> Outcome {
+        let folder = tempfile::tempdir()?;
+        for (channels, encoding, mask) in [
+            (1, Encoding::Float, FRONT_CENTRE),
+            (1, Encoding::Int24, FRONT_CENTRE),
+            (2, Encoding::Float, 3),
+        ] {
+            let path = folder.path().join("a.wav");
+            let mut writer = Writer::create(&path, 44_100, channels, encoding, None, true)?;
+            writer.write(&signal(channels, 10), 0, 10)?;
+            writer.finish()?;
+            let file = fs::read(&path)?;
+            assert_eq!(file[20..22], [0xfe, 0xff], "WAVE_FORMAT_EXTENSIBLE");
+            assert_eq!(file[40..44], mask.to_le_bytes(), "{channels} channels, {encoding:?}");
+        }
         Ok(())
     }
 

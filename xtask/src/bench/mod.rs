@@ -36,6 +36,12 @@ pub struct Args {
 /// # Errors
 /// If a build or the plugin fails, or the JSON file can't be written.
 pub fn run(args: &Args) -> Result<()> {
+    // The build changes the current folder, and a measurement mustn't be lost to a name that can't be written.
+    let json_path = args.json.as_deref().map(std::path::absolute).transpose()?;
+    if let Some(path) = &json_path {
+        let folder = path.parent().unwrap_or(path);
+        tempfile::tempfile_in(folder).with_context(|| format!("can't write {}", path.display()))?;
+    }
     if !args.plugin_only {
         println!("Engine, one thread (one JSON object a line):");
         let engine = ["bench", "--package", "dualstep-engine", "--bench", "step", "--bench", "output"];
@@ -72,7 +78,7 @@ pub fn run(args: &Args) -> Result<()> {
         text(load_before),
         text(load_after)
     );
-    if let Some(path) = &args.json {
+    if let Some(path) = &json_path {
         let all = json!({
             "version": env!("CARGO_PKG_VERSION"),
             "seconds": args.seconds,

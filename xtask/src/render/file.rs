@@ -103,7 +103,8 @@ pub fn render(bundle: &Bundle, settings: &Settings, job: &Job, progress: &dyn Fn
         check_picture(picture, settings.force)?;
     }
     let length = reader.declared();
-    let create = |path: &Path| Writer::create(path, rate, channels, settings.encoding, length, settings.force);
+    let promised = reader.promised();
+    let create = |path: &Path| Writer::create(path, rate, channels, settings.encoding, promised, settings.force);
     let mut output = create(job.output)?;
     let mut removed = job.removed.map(create).transpose()?;
     let mut pictures = job.spectrogram.map(|_| Pictures {

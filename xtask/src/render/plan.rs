@@ -48,11 +48,22 @@ pub fn plan(input: &Path, output: &Path, removed: Option<&Path>, spectrogram: Op
     } else {
         vec![single(input, output, removed, spectrogram)?]
     };
+    // What is there and is read by this run, so that no result replaces it before or after.
+    let inputs: BTreeMap<PathBuf, &str> = items
+        .iter()
+        .filter_map(|item| Some((item.input.canonicalize().ok()?, item.name.as_str())))
+        .collect();
     let mut taken: BTreeMap<&Path, &str> = BTreeMap::new();
     for item in &items {
-        for target in [Some(&item.output), item.removed.as_ref()].into_iter().flatten() {
+        for target in [Some(&item.output), item.removed.as_ref(), item.spectrogram.as_ref()]
+            .into_iter()
+            .flatten()
+        {
             if same_file(target, &item.input) {
                 bail!("{} would replace the recording itself", target.display());
+            }
+            if let Some(other) = target.canonicalize().ok().and_then(|path| inputs.get(&path)) {
+                bail!("{}, made of {}, would replace the recording {other}", target.display(), item.name);
             }
             if let Some(other) = taken.insert(target, &item.name) {
                 bail!("{} and {other} would both be written to {}", item.name, target.display());
@@ -112,17 +123,19 @@ fn tree(input: &Path, output: &Path, removed: Option<&Path>, spectrogram: Option
             let ending = format_of(recording, to);
             // "side.mp3" next to "side.wav" becomes "side.mp3.wav".
             let shared = stems.get(&recording.with_extension("")).is_some_and(|count| *count > 1);
-            let kept = if shared && ending_of(recording) != ending {
-                format!("{}.", ending_of(recording))
-            } else {
-                String::new()
+            let kept_before = |ending: &str| {
+                if shared && ending_of(recording) != ending {
+                    format!("{}.{ending}", ending_of(recording))
+                } else {
+                    ending.to_owned()
+                }
             };
             Item {
                 name: recording.display().to_string(),
                 input: input.join(recording),
-                output: output.join(recording).with_extension(format!("{kept}{ending}")),
-                removed: removed.map(|folder| folder.join(recording).with_extension(format!("{kept}{ending}"))),
-                spectrogram: spectrogram.map(|folder| folder.join(recording).with_extension(format!("{kept}png"))),
+                output: output.join(recording).with_extension(kept_before(ending)),
+                removed: removed.map(|folder| folder.join(recording).with_extension(kept_before(ending))),
+                spectrogram: spectrogram.map(|folder| folder.join(recording).with_extension(kept_before("png"))),
                 in_tree: true,
             }
         })
@@ -153,6 +166,7 @@ fn format_of(path: &Path, to: Option<Format>) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::fs;
 
     use super::*;
@@ -202,6 +216,20 @@ mod tests {
             .map(|i| i.output)
             .collect();
         assert_eq!(names, [root.join("out/one.aiff.wav"), root.join("out/one.wav")]);
+        fs::write(root.join("one.flac"), "x")?;
+        let pictures: BTreeSet<_> = plan(root, &root.join("out"), None, Some(&root.join("pictures")), None)?
+            .into_iter()
+            .filter_map(|i| i.spectrogram)
+            .collect();
+        assert_eq!(pictures.len(), 3, "{pictures:?}");
+        // A result that would lie where another recording of the run is.
+        fs::create_dir_all(root.join("side/side"))?;
+        fs::write(root.join("side/x.wav"), "x")?;
+        fs::write(root.join("side/side/x.wav"), "x")?;
+        assert!(says(
+            plan(&root.join("side"), root, None, None, None),
+            "would replace the recording x.wav"
+        ));
         let to_folder = tempfile::tempdir()?;
         let items = plan(&root.join("one.aiff"), to_folder.path(), None, None, None)?;
         assert_eq!(items[0].output, to_folder.path().join("one.wav"));
