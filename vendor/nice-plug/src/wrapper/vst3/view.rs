@@ -144,7 +144,6 @@ use {
     crate::event_loop::{EventLoop, MainThreadExecutor, TASK_QUEUE_CAPACITY},
     crossbeam::queue::ArrayQueue,
     libc,
-    std::cell::Cell,
     vst3::Steinberg::Linux::{
         FileDescriptor, IEventHandler, IEventHandlerTrait, IRunLoop, IRunLoopTrait,
     },
@@ -177,8 +176,8 @@ impl<P: Vst3Plugin> Class for WrapperView<P> {
 /// Allow handling tasks on the host's GUI thread on Linux. This doesn't need to be a separate
 /// struct, but vst3-sys did not let us implement interfaces conditionally and the interface is
 /// only exposed when compiling on Linux. This might be fixable since we use the vst3 crate.
-/// The struct will register itself when calling [`RunLoopEventHandler::new()`] and it will
-/// unregister itself when it gets dropped.
+/// The struct will register itself when calling [`RunLoopEventHandler::new()`] and it must be
+/// unregistered with [`RunLoopEventHandler::close()`]: until then the host holds a reference to it.
 #[cfg(all(target_family = "unix", not(target_os = "macos")))]
 struct RunLoopEventHandler<P: Vst3Plugin> {
     /// We need access to the inner wrapper so we that we can post any outstanding tasks there when
@@ -202,24 +201,8 @@ struct RunLoopEventHandler<P: Vst3Plugin> {
     /// tasks off this queue there until it is empty.
     tasks: ArrayQueue<Task<P>>,
 
-    /// A self-referencing pointer to the outer `ComWrapper<RunLoopEventHandler>`, needed to call
-    /// `IRunLoop::unregisterEventHandler()` when this object gets dropped.
-    event_handler_ptr: EventHandlerSelfRefPtr,
-
     notified: AtomicBool,
 }
-
-/// A self-referencing pointer to the outer `ComWrapper<RunLoopEventHandler>`, needed to call
-/// `IRunLoop::unregisterEventHandler()` when this object gets dropped.
-#[cfg(all(target_family = "unix", not(target_os = "macos")))]
-struct EventHandlerSelfRefPtr(Cell<*mut IEventHandler>);
-
-// Safety: `ComWrapper<RunLoopEventHandler>` is Send + Sync, so the raw self-referential
-// pointer is also Send + Sync.
-#[cfg(all(target_family = "unix", not(target_os = "macos")))]
-unsafe impl Send for EventHandlerSelfRefPtr {}
-#[cfg(all(target_family = "unix", not(target_os = "macos")))]
-unsafe impl Sync for EventHandlerSelfRefPtr {}
 
 #[cfg(all(target_family = "unix", not(target_os = "macos")))]
 impl<P: Vst3Plugin> Class for RunLoopEventHandler<P> {
@@ -290,6 +273,15 @@ impl<P: Vst3Plugin> WrapperView<P> {
         }
     }
 
+    /// Ends the use of the host's run loop.
+    #[cfg(all(target_family = "unix", not(target_os = "macos")))]
+    fn leave_run_loop(&self) {
+        let handler = self.run_loop_event_handler.write().take();
+        if let Some(handler) = handler {
+            RunLoopEventHandler::close(&handler);
+        }
+    }
+
     /// If the host supports `IRunLoop`, then this will post the task to a task queue that will be
     /// run on the host's UI thread. If not, then this will return an `Err` value containing the
     /// task so it can be run elsewhere.
@@ -351,19 +343,24 @@ impl<P: Vst3Plugin> WrapperView<P> {
 
 #[cfg(all(target_family = "unix", not(target_os = "macos")))]
 impl<P: Vst3Plugin> RunLoopEventHandler<P> {
-    pub fn new(inner: Weak<WrapperInner<P>>, run_loop: ComPtr<IRunLoop>) -> ComWrapper<Self> {
+    /// Registers a new handler with the host's run loop. `None` if the system has no socket for it or the host refuses it.
+    pub fn new(
+        inner: Weak<WrapperInner<P>>,
+        run_loop: ComPtr<IRunLoop>,
+    ) -> Option<ComWrapper<Self>> {
         let mut sockets = [0i32; 2];
-        assert_eq!(
-            unsafe {
-                libc::socketpair(
-                    libc::AF_UNIX,
-                    libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK,
-                    0,
-                    sockets.as_mut_ptr(),
-                )
-            },
-            0
-        );
+        let made = unsafe {
+            libc::socketpair(
+                libc::AF_UNIX,
+                libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK,
+                0,
+                sockets.as_mut_ptr(),
+            )
+        };
+        if made != 0 {
+            crate::nice_error!("No socket could be made for the host's run loop");
+            return None;
+        }
         let [socket_read_fd, socket_write_fd] = sockets;
 
         let handler = ComWrapper::new(RunLoopEventHandler {
@@ -372,26 +369,64 @@ impl<P: Vst3Plugin> RunLoopEventHandler<P> {
             socket_read_fd,
             socket_write_fd,
             tasks: ArrayQueue::new(TASK_QUEUE_CAPACITY),
-            event_handler_ptr: EventHandlerSelfRefPtr(Cell::new(std::ptr::null_mut())),
             notified: AtomicBool::new(false),
         });
-        let event_handler_ptr = handler.to_com_ptr::<IEventHandler>().unwrap().into_raw();
 
-        // Safety: `event_handler_ptr` is a self-referential pointer to the outer
-        // `ComWrapper<RunLoopEventHandler>`, so it is valid for the lifetime of
-        // this struct.
-        handler.event_handler_ptr.0.set(event_handler_ptr);
+        let registered = unsafe {
+            handler
+                .run_loop
+                .registerEventHandler(Self::as_event_handler(&handler), handler.socket_read_fd)
+        };
+        if registered != kResultOk {
+            crate::nice_error!("The host's run loop refused the event handler");
+            handler.close_sockets();
+            return None;
+        }
 
-        assert_eq!(
-            unsafe {
-                handler
-                    .run_loop
-                    .registerEventHandler(event_handler_ptr, handler.socket_read_fd)
-            },
-            kResultOk
-        );
+        Some(handler)
+    }
 
-        handler
+    /// The interface that the host's run loop calls. Not counted as a reference: the host holds its own.
+    fn as_event_handler(handler: &ComWrapper<Self>) -> *mut IEventHandler {
+        handler.as_com_ref::<IEventHandler>().unwrap().as_ptr()
+    }
+
+    /// Takes the handler off the host's run loop, on the host's GUI thread, and hands the tasks that are left to the regular event loop so no
+    /// work gets lost. The host's reference ends with that, so this can't wait for the handler to be dropped.
+    fn close(handler: &ComWrapper<Self>) {
+        unsafe {
+            handler
+                .run_loop
+                .unregisterEventHandler(Self::as_event_handler(handler));
+        }
+
+        let mut posting_failed = false;
+        while let Some(task) = handler.tasks.pop() {
+            if let Some(inner) = handler.inner.upgrade() {
+                posting_failed |= !inner
+                    .event_loop
+                    .borrow()
+                    .as_ref()
+                    .unwrap()
+                    .schedule_gui(task);
+            }
+        }
+
+        if posting_failed {
+            crate::nice_debug_assert_failure!(
+                "Outstanding tasks have been dropped when closing the editor as the task queue \
+                 was full"
+            );
+        }
+
+        handler.close_sockets();
+    }
+
+    fn close_sockets(&self) {
+        unsafe {
+            libc::close(self.socket_read_fd);
+            libc::close(self.socket_write_fd);
+        }
     }
 
     /// Post a task to the tasks queue so it will be run on the host's GUI thread later. Returns the
@@ -700,16 +735,17 @@ impl<P: Vst3Plugin> IPlugViewTrait for WrapperView<P> {
                 // host's GUI thread. REAPER will segfault when we don't do this for resizes.
                 #[cfg(all(target_family = "unix", not(target_os = "macos")))]
                 {
-                    *self.run_loop_event_handler.write() = frame
-                        .cast()
-                        .map(|run_loop| RunLoopEventHandler::new(Arc::downgrade(&inner), run_loop));
+                    self.leave_run_loop();
+                    *self.run_loop_event_handler.write() = frame.cast().and_then(|run_loop| {
+                        RunLoopEventHandler::new(Arc::downgrade(&inner), run_loop)
+                    });
                 }
                 *self.plug_frame.write() = Some(frame.to_com_ptr());
             }
             None => {
                 #[cfg(all(target_family = "unix", not(target_os = "macos")))]
                 {
-                    *self.run_loop_event_handler.write() = None;
+                    self.leave_run_loop();
                 }
                 *self.plug_frame.write() = None;
             }
@@ -853,38 +889,9 @@ impl<P: Vst3Plugin> IEventHandlerTrait for RunLoopEventHandler<P> {
 }
 
 #[cfg(all(target_family = "unix", not(target_os = "macos")))]
-impl<P: Vst3Plugin> Drop for RunLoopEventHandler<P> {
-    // PLEASE FIXME: This drop method never actually gets called for some reason.
+impl<P: Vst3Plugin> Drop for WrapperView<P> {
     fn drop(&mut self) {
-        // When this object gets dropped and there are still unprocessed tasks left, then we'll
-        // handle those in the regular event loop so no work gets lost
-        let mut posting_failed = false;
-        while let Some(task) = self.tasks.pop() {
-            if let Some(inner) = self.inner.upgrade() {
-                posting_failed |= !inner
-                    .event_loop
-                    .borrow()
-                    .as_ref()
-                    .unwrap()
-                    .schedule_gui(task);
-            }
-        }
-
-        if posting_failed {
-            crate::nice_debug_assert_failure!(
-                "Outstanding tasks have been dropped when closing the editor as the task queue \
-                 was full"
-            );
-        }
-
-        unsafe {
-            libc::close(self.socket_read_fd);
-            libc::close(self.socket_write_fd);
-        }
-
-        unsafe {
-            self.run_loop
-                .unregisterEventHandler(self.event_handler_ptr.0.get());
-        }
+        // Hosts may let the view go without taking its frame away.
+        self.leave_run_loop();
     }
 }
