@@ -1,6 +1,7 @@
 """The VST3's editor opens and closes while parameters change, as automation does. Run as a program, with the binary in the bundle, this is the host."""
 
 import ctypes as c
+import os
 import subprocess
 import sys
 import threading
@@ -10,6 +11,11 @@ import window
 
 I_EDIT_CONTROLLER = bytes.fromhex("DCD7BBE37742448DA874AACC979C759E")
 STAGE1 = 1254989043
+
+
+F_UNKNOWN = bytes.fromhex("0000000000000000C000000000000046")
+I_PLUG_FRAME = bytes.fromhex("367FAF01AFA946938D4DA2A0ED0882A3")
+I_RUN_LOOP = bytes.fromhex("18C3536697764F1A9C5B83857A871389")
 
 
 class ClassInfo(c.Structure):
@@ -24,6 +30,44 @@ def call(thing, index, *arguments, types=(), result=c.c_int32):
 
 def release(thing):
     call(thing, 2, result=c.c_uint32)
+
+
+class Interface:
+    """An object of the host's that the plugin may call: `methods` after FUnknown's three, in the order of the interface's table."""
+
+    def __init__(self, query, methods):
+        prototype = c.CFUNCTYPE(c.c_int32, c.c_void_p, c.c_void_p, c.c_void_p)
+        count = c.CFUNCTYPE(c.c_uint32, c.c_void_p)(lambda _: 1)
+        self._kept = [prototype(query), count, count] + [prototype(method) for method in methods]
+        self._table = (c.c_void_p * len(self._kept))(*[c.cast(method, c.c_void_p) for method in self._kept])
+        self._object = c.pointer(self._table)
+        self.address = c.addressof(self._object)
+
+
+class Frame:
+    """A host's frame for an editor, with a run loop beside it, as Linux hosts have. It holds a reference to each handler, as they do."""
+
+    def __init__(self):
+        self.handlers = []
+        # Register and unregister a handler, and the same for timers, which nobody asks for.
+        self.run_loop = Interface(self._query, [self._register, self._unregister, lambda *_: 1, lambda *_: 1])
+        self.frame = Interface(self._query, [lambda *_: 0])
+
+    def _query(self, _, wanted, result):
+        interfaces = {F_UNKNOWN: self.frame, I_PLUG_FRAME: self.frame, I_RUN_LOOP: self.run_loop}
+        found = interfaces.get(c.string_at(wanted, 16))
+        c.cast(result, c.POINTER(c.c_void_p))[0] = found.address if found else None
+        return 0 if found else -1
+
+    def _register(self, _, handler, descriptor):
+        call(handler, 1, result=c.c_uint32)
+        self.handlers.append(handler)
+        return 0
+
+    def _unregister(self, _, handler, __):
+        self.handlers.remove(handler)
+        release(handler)
+        return 0
 
 
 def host(binary):
@@ -63,11 +107,20 @@ def host(binary):
 
     automation = threading.Thread(target=automate)
     automation.start()
-    for _ in range(10):
+    frame, files = Frame(), []
+    for opening in range(10):
         view = call(controller, 17, b"editor", types=[c.c_char_p], result=c.c_void_p)
+        assert call(view, 12, frame.frame.address, types=[c.c_void_p]) == 0
+        assert len(frame.handlers) == 1, "the run loop isn't used"
         assert call(view, 4, parent, b"X11EmbedWindowID", types=[c.c_void_p, c.c_char_p]) == 0, "the editor doesn't open"
         assert call(view, 5) == 0, "the editor doesn't close"
+        # Some hosts let the view go without a word to its frame.
+        if opening % 2:
+            assert call(view, 12, None, types=[c.c_void_p]) == 0
         release(view)
+        assert not frame.handlers, "the run loop still has a handler of a view that is gone"
+        files.append(len(os.listdir("/proc/self/fd")))
+    assert files[-1] <= files[2], f"open files after each opening: {files}"
     stop.set()
     automation.join()
     call(controller, 4)
