@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -34,6 +35,12 @@ MUSIC_CAP_S = 300.0
 
 #: Cross-fade where a recording is looped, s.
 LOOP_FADE_S = 0.05
+
+#: Drums longer than this may be loops, s; shorter ones are hits.
+HIT_S = 2.0
+
+#: Source of a user's own clean recordings, see `own.py`. Packaged ones are drawn as they always were, or published sets would change.
+OWN = "own"
 
 
 @dataclass(frozen=True)
@@ -95,6 +102,12 @@ class CacheWriter:
         self.rejected[f"{source}|{file}"] = reason
         self.known.add(f"{source}|{file}")
 
+    def forget(self, keys: set[str]) -> None:
+        """Takes recordings and rejections, as `source|file`, out as if never met. Their samples stay in the files, unused."""
+        self.items = [item for item in self.items if f"{item.source}|{item.file}" not in keys]
+        self.rejected = {key: reason for key, reason in self.rejected.items() if key not in keys}
+        self.known -= keys
+
     def drop(self, source: str, file: str, reason: str) -> None:
         """Takes a recording out of the index, as after a stricter screening. Its samples stay in the file, unused."""
         self.items = [item for item in self.items if (item.source, item.file) != (source, file)]
@@ -104,11 +117,11 @@ class CacheWriter:
         """Publishes what was added: the index and the manifest are replaced atomically."""
         content = {"version": INDEX_VERSION, "rate_hz": RATE_HZ, "split_seed": sources.SPLIT_SEED, "samples": self.samples,
                    "items": [asdict(item) for item in self.items], "rejected": self.rejected}
-        _replace(self.path / "index.json", content)
-        _replace(self.path / "manifest.json", manifest(self.items, self.rejected))
+        replace_json(self.path / "index.json", content)
+        replace_json(self.path / "manifest.json", manifest(self.items, self.rejected))
 
 
-def _replace(path: Path, content: dict) -> None:
+def replace_json(path: Path, content: dict) -> None:
     """Writes JSON beside `path` and moves it into place."""
     temporary = path.with_suffix(".tmp")
     temporary.write_text(json.dumps(content, indent=None if path.name == "index.json" else 1))
@@ -273,7 +286,12 @@ class Cache:
         band, position = 0.0, 0
         while position < samples:
             item = self._draw_item(rng, group)
-            offset = int(rng.integers(item.length)) // 2 if position == 0 else 0
+            if position:
+                offset = 0
+            elif item.source == OWN and item.length > samples:  # a long talk, all of which shall be heard
+                offset = int(rng.integers(item.length - samples))
+            else:
+                offset = int(rng.integers(item.length)) // 2
             piece = self._read(item, offset, samples - position)
             audio[position : position + len(piece)] = piece
             band = max(band, item.bandwidth_hz)
@@ -281,7 +299,7 @@ class Cache:
         return audio, band
 
     def _drums(self, rng: np.random.Generator, kind: str, samples: int) -> tuple[np.ndarray, float]:
-        """A pattern on a grid of sixteenths from the hits of one kit; a loop (2 s and more) is played as it is."""
+        """A pattern on a grid of sixteenths from the hits of one kit; a loop is played as it is."""
         group = self._draw_group(rng, kind)
         audio = np.zeros(samples, dtype=np.float32)
         step = RATE_HZ * 60 / rng.uniform(70, 170) / 4
@@ -290,7 +308,7 @@ class Cache:
             item = group[0][int(rng.integers(len(group[0])))]
             hit = self._read(item)
             band = max(band, item.bandwidth_hz)
-            if item.length > 2 * RATE_HZ and item.kind == "drums" and "loop" in item.file:
+            if item.length > HIT_S * RATE_HZ and item.kind == "drums" and (item.source == OWN or "loop" in item.file):
                 return loop(hit, samples, int(rng.integers(item.length))), item.bandwidth_hz
             pattern = rng.random(16) < rng.uniform(0.1, 0.5)
             pattern[int(rng.integers(16))] = True
@@ -388,7 +406,7 @@ def hours_per_kind(writer: CacheWriter) -> dict[str, float]:
     return {kind: round(value, 2) for kind, value in sorted(hours.items())}
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main(arguments: list[str] | None = None) -> int:
     """Command line: see `--help`."""
     default = Path(__file__).resolve().parents[1] / "cache"
     parser = argparse.ArgumentParser(prog="python -m dualstep_training.data", description="Builds the training cache. Run it again to resume.")
@@ -404,11 +422,22 @@ def main(arguments: list[str] | None = None) -> None:
     unknown = set(options.only) - set(known)
     if unknown:
         parser.error(f"no source named {', '.join(sorted(unknown))}; there are {', '.join(known)}")
-    work = (options.work or options.out / "work").resolve()
     writer = CacheWriter(options.out)
     if options.rescreen:
         print("dropped:", rescreen(writer))
-        return
+        return 0
+    try:
+        _build(writer, options)
+    except (FileNotFoundError, RuntimeError) as error:
+        print(f"data: {error}", file=sys.stderr)
+        return 1
+    print("hours in the cache:", hours_per_kind(writer))
+    return 0
+
+
+def _build(writer: CacheWriter, options: argparse.Namespace) -> None:
+    """Builds what the command line asks for."""
+    work = (options.work or options.out / "work").resolve()
     with ProcessPoolExecutor(options.workers) as workers:
         if options.noise and (not options.only or "noise" in options.only):
             for source in sources.noise_sources(options.noise):
@@ -422,8 +451,7 @@ def main(arguments: list[str] | None = None) -> None:
             # Rendering takes hours: what an earlier run left is taken in first, so that it is of use at once.
             build_source(writer, scores.SOURCE, work / "scores", workers, options.hours)
             build_source(writer, scores.SOURCE, scores.render_all(work, options.workers), workers, options.hours)
-    print("hours in the cache:", hours_per_kind(writer))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

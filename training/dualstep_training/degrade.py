@@ -165,12 +165,19 @@ class Degrader:
         if draw < shares.single:
             names = [str(rng.choice(list(DISC_CHANCES)))]
         elif draw < shares.single + shares.disc:
-            names = [name for name, chance in DISC_CHANCES.items() if rng.random() < chance] or ["hiss"]
+            names = self._mixed_disc(rng)
         else:
             names = ["everyday"] + (["hiss"] if rng.random() < 0.2 else []) + (["hum"] if rng.random() < 0.1 else [])
         low, high = HIGH_SNR_DB if rng.random() < HIGH_SNR_SHARE else SNR_DB
-        recipe.noise = {name: rng.uniform(low, high) for name in names if self._pools.has(name)}
+        # A cache without the recorded noise that was drawn must not make clean items of so many.
+        names = [name for name in names if self._pools.has(name)] or self._mixed_disc(rng)
+        recipe.noise = {name: rng.uniform(low, high) for name in names}
         return recipe
+
+    def _mixed_disc(self, rng: np.random.Generator) -> list[str]:
+        """Defects that a disc has together, at least one."""
+        drawn = [name for name, chance in DISC_CHANCES.items() if rng.random() < chance]
+        return [name for name in drawn if self._pools.has(name)] or ["hiss"]
 
     @staticmethod
     def _draw_band(rng: np.random.Generator, recipe: Recipe, source_band_hz: float) -> None:

@@ -5,6 +5,7 @@ synthetic defects with real recordings, by the statistics that `defects.py` is f
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import scipy.ndimage
 import scipy.signal
 
 from . import defects
-from .screening import RATE_HZ, decode, to_rate
+from .screening import RATE_HZ, MissingTool, decode, to_rate
 
 #: Centres of the octaves of the spectra, Hz.
 OCTAVES_HZ = (31, 63, 125, 250, 500, 1000, 2000, 4000, 8000, 14_000)
@@ -166,7 +167,7 @@ def plot(real: list[Statistics], synthetic: list[Statistics], out: Path) -> None
 def degradation(noise: Path, out: Path, count: int = 24, seed: int = 0) -> str:
     """Writes `degradation.png` and `degradation.md` to `out`; returns the table."""
     if not (noise / "disc").is_dir():
-        raise FileNotFoundError(f"no folder disc in {noise}; expected the folder of recorded noise that `data --noise` takes")
+        raise FileNotFoundError(f"no folder disc in {noise}; expected your folder of recorded noise, as `data --noise` takes it, with surface noise in disc/")
     out.mkdir(parents=True, exist_ok=True)
     real = measure_folder(noise / "disc")
     synthetic = [measure(f"synthetic disc {index}", synthetic_disc(np.random.default_rng([seed, index]), 15)) for index in range(count)]
@@ -176,7 +177,7 @@ def degradation(noise: Path, out: Path, count: int = 24, seed: int = 0) -> str:
     return text
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main(arguments: list[str] | None = None) -> int:
     """Command line: see `--help`."""
     parser = argparse.ArgumentParser(prog="python -m dualstep_training.report")
     commands = parser.add_subparsers(dest="command", required=True)
@@ -184,8 +185,13 @@ def main(arguments: list[str] | None = None) -> None:
     command.add_argument("--noise", type=Path, required=True, help="folder of recorded noise with a sub-folder disc")
     command.add_argument("--out", type=Path, required=True)
     options = parser.parse_args(arguments)
-    print(degradation(options.noise, options.out), end="")
+    try:
+        print(degradation(options.noise, options.out), end="")
+    except (FileNotFoundError, MissingTool) as error:
+        print(f"report: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

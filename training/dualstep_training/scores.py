@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
+import shutil
 import struct
 import subprocess
 import tempfile
@@ -19,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from .screening import MissingTool
 from .sources import Source, fetch
 
 #: Corpus folders, with the most hours that each may fill and how often a score is rendered (each time with other instruments).
@@ -65,11 +67,11 @@ def corpus_folder() -> Path:
     """Where music21 keeps its scores.
 
     Raises:
-        RuntimeError: music21 isn't installed.
+        MissingTool: music21 isn't installed.
     """
     spec = importlib.util.find_spec("music21")
     if spec is None or not spec.submodule_search_locations:
-        raise RuntimeError("music21 isn't installed; `pip install music21`, or leave out the source `scores`")
+        raise MissingTool("music21 isn't installed: `pip install music21`, then run this again, or leave out the source `scores` (--only)")
     return Path(spec.submodule_search_locations[0]) / "corpus"
 
 
@@ -205,9 +207,16 @@ def _render_score(task: tuple[str, str, int, tuple[str, ...], int]) -> float:
 
 
 def render_all(work: Path, workers: int = 1) -> Path:
-    """Renders the corpus under `work/scores`, resumable. Returns that folder."""
+    """Renders the corpus under `work/scores`, resumable. Returns that folder.
+
+    Raises:
+        MissingTool: fluidsynth or music21 isn't installed.
+    """
     from tqdm import tqdm
 
+    # Asked before anything is rendered: a score that fails is marked, and never tried again.
+    if shutil.which("fluidsynth") is None:
+        raise MissingTool("fluidsynth isn't installed: `apt-get install fluidsynth`, then run this again, or leave out the source `scores` (--only)")
     corpus, out = corpus_folder(), work / "scores"
     fonts = [path for path in (Path("/usr/share/sounds/sf2/FluidR3_GM.sf2"),) if path.exists()]
     fonts += sorted(fetch(Source("soundfont", "music", package="musescore-general-soundfont-lossless"), work).rglob("*.sf2"))

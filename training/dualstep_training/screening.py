@@ -44,6 +44,10 @@ class Rejected(Exception):
     """The recording isn't fit to be a target; the message says why."""
 
 
+class MissingTool(RuntimeError):
+    """A program isn't installed, which is no fault of the recording; the message says how to install it."""
+
+
 @dataclass(frozen=True)
 class Screened:
     """A recording ready for the cache."""
@@ -58,11 +62,17 @@ class Screened:
 
 
 def decode(path: Path, raw_rate_hz: int = 16_000) -> tuple[np.ndarray, int]:
-    """Reads any source file. Returns mono float32 `[samples]` and its sample rate."""
+    """Reads any source file. Returns mono float32 `[samples]` and its sample rate.
+
+    Raises:
+        MissingTool: it needs ffmpeg, and there is none.
+    """
     if path.suffix.lower() == ".g722":  # headerless, so libsndfile can't
-        raw = subprocess.run(
-            ["ffmpeg", "-v", "error", "-f", "g722", "-i", str(path), "-f", "f32le", "-ac", "1", "-"], check=True, capture_output=True
-        ).stdout
+        command = ["ffmpeg", "-v", "error", "-f", "g722", "-i", str(path), "-f", "f32le", "-ac", "1", "-"]
+        try:
+            raw = subprocess.run(command, check=True, capture_output=True).stdout
+        except FileNotFoundError as error:
+            raise MissingTool(f"ffmpeg isn't installed, and {path.name} can't be read without it: `apt-get install ffmpeg`, then run this again") from error
         return np.frombuffer(raw, dtype="<f4"), raw_rate_hz
     import soundfile
 
@@ -131,6 +141,7 @@ def screen(path: Path, kind: str, raw_rate_hz: int = 16_000) -> Screened:
 
     Raises:
         Rejected: it is unreadable, too short, silent, clipped or noisy.
+        MissingTool: as `decode`.
     """
     import soundfile
 

@@ -283,7 +283,9 @@ def noise_sources(folder: Path) -> list[Source]:
     """
     names = sorted(child.name for child in folder.iterdir() if child.is_dir()) if folder.is_dir() else []
     if not names:
-        raise FileNotFoundError(f"no sub-folders in {folder}; expected one per kind of noise, such as disc/ and everyday/")
+        raise FileNotFoundError(
+            f"no sub-folders in {folder}; expected one per kind of noise, such as disc/ and everyday/: put your own recordings there, or leave --noise out"
+        )
     return [
         Source(name=f"noise-{name}", kind=f"noise-{name}", include=(f"{name}/*",), fixed_splits=NOISE_FIXED_SPLITS,
                licence=_NOISE_LICENCES.get(name, "CC0-1.0"))

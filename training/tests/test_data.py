@@ -13,7 +13,7 @@ import soundfile
 
 from dualstep_training import scores, sources
 from dualstep_training.data import Cache, CacheWriter, loop, main, manifest
-from dualstep_training.screening import RATE_HZ, Rejected, bandwidth_hz, has_steady_noise, screen
+from dualstep_training.screening import RATE_HZ, MissingTool, Rejected, bandwidth_hz, has_steady_noise, screen
 
 
 def tone(seconds: float, hertz: float = 440.0, rate_hz: int = RATE_HZ) -> np.ndarray:
@@ -100,6 +100,36 @@ def test_a_reader_survives_growth_and_a_build_that_was_cut_off(cache_folder):
     resumed.flush()
     assert len(Cache(cache_folder, "train").samples) == len(before) + RATE_HZ
     assert np.array_equal(before, cache.samples)
+
+
+def ramp(seconds: float) -> np.ndarray:
+    """int16 samples that say where in the recording they are."""
+    return np.linspace(100, 30_000, int(seconds * RATE_HZ)).astype(np.int16)
+
+
+@pytest.mark.parametrize("source, whole", [("own", True), ("talk", False)])
+def test_of_a_users_long_talk_all_is_heard(tmp_path, source, whole):
+    """Packaged utterances begin in their first half, as ever."""
+    writer = CacheWriter(tmp_path)
+    writer.add(ramp(20), source, "talk.wav", "speech", "talk", "train")
+    writer.flush()
+    cache, rng = Cache(tmp_path, "train"), np.random.default_rng(1)
+    pieces = [cache._speech(rng, "speech", RATE_HZ)[0] for _ in range(200)]
+    assert (max(piece[0] for piece in pieces) * 32_768 > 25_000) == whole
+    assert all((piece > 0).all() for piece in pieces), "a second of it, without a pause"
+
+
+@pytest.mark.parametrize("source, whole", [("own", True), ("kit", False)])
+def test_a_users_drum_take_is_played_as_it_is(tmp_path, source, whole):
+    """A packaged one only if its name says that it is a loop."""
+    writer = CacheWriter(tmp_path)
+    writer.add(as_int16(tone(4, 300)), source, "take.wav", "drums", "take.wav", "train")
+    writer.flush()
+    cache = Cache(tmp_path, "train")
+    take, heard = cache._read(cache.items[0]), cache._drums(np.random.default_rng(2), "drums", RATE_HZ // 2)[0]
+    at = next((at for at in range(len(take) - 240) if np.array_equal(take[at : at + 240], heard[:240])), None)
+    assert (at is not None) == whole
+    assert at is None or np.array_equal(heard, loop(take, len(heard), at))
 
 
 def test_jitter_moves_the_pitch_by_about_three_percent(cache_folder):
@@ -214,6 +244,27 @@ def test_the_command_builds_from_a_folder_of_noise_and_resumes(tmp_path, capsys)
     assert content["sources"]["noise-disc"]["files"] == 3
     assert {item.split for s in sources.SPLITS for item in Cache(tmp_path / "cache", s).items} == set(sources.SPLITS)
     assert "noise-disc" in capsys.readouterr().out
+
+
+def test_a_missing_tool_is_no_fault_of_the_recording(tmp_path, monkeypatch, capsys):
+    """The build ends and says what to install; what was not read is read the next time."""
+    (tmp_path / "noise/disc").mkdir(parents=True)
+    (tmp_path / "noise/disc/a.g722").write_bytes(bytes(4000))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(MissingTool, match="ffmpeg isn't installed, and a.g722 can't be read without it: `apt-get install ffmpeg`"):
+        screen(tmp_path / "noise/disc/a.g722", "noise-disc")
+    command = ["--out", str(tmp_path / "cache"), "--noise", str(tmp_path / "noise"), "--only", "noise", "--workers", "1"]
+    assert main(command) == 1
+    assert "data: ffmpeg isn't installed" in capsys.readouterr().err
+    assert not CacheWriter(tmp_path / "cache").known
+    with pytest.raises(MissingTool, match="fluidsynth isn't installed: `apt-get install fluidsynth`"):
+        scores.render_all(tmp_path)
+    assert not (tmp_path / "scores").exists()
+
+
+def test_a_folder_of_noise_that_is_not_there_is_named(tmp_path, capsys):
+    assert main(["--out", str(tmp_path / "cache"), "--noise", str(tmp_path / "recorded/noise"), "--workers", "1"]) == 1
+    assert "recorded/noise; expected one per kind of noise" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="packages come from Debian")

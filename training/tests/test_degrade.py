@@ -1,5 +1,7 @@
 """The degradation: each generator's statistics, the order of wear and noise, levels, determinism. All audio is generated."""
 
+import hashlib
+
 import numpy as np
 import pytest
 import scipy.signal
@@ -289,6 +291,28 @@ def test_for_speech_alone_all_is_speech_and_most_noise_is_everyday(cache):
     assert 0.5 < shares[False] < 0.66 < shares[True] < 0.86
 
 
+def test_without_recorded_noise_no_more_items_are_clean(cache, tmp_path):
+    """What can't be drawn is replaced; what can be is drawn as ever, to the last bit of the generator's state."""
+    writer = CacheWriter(tmp_path)
+    for kind in ("music", "speech"):
+        writer.add(np.full(2 * RATE_HZ, 9000, np.int16), kind, "0", kind, kind, "train")
+    writer.flush()
+    full, bare = Degrader(cache, seed=4), Degrader(Cache(tmp_path, "train"), seed=4)
+    for kind in ("music", "speech"):
+        shares = []
+        for degrader in (full, bare):
+            rng = np.random.default_rng(5)
+            recipes = [degrader._draw_recipe(rng, kind, 24_000) for _ in range(2000)]
+            shares.append(sum(bool(recipe.noise) for recipe in recipes) / 2000)
+            assert degrader is full or not any({"disc", "everyday"} & set(recipe.noise) for recipe in recipes)
+        assert shares[1] == pytest.approx(shares[0], abs=0.03) and shares[0] > 0.75
+    digest = hashlib.sha256()
+    rng = np.random.default_rng(6)
+    for index in range(400):
+        digest.update(repr(sorted(full._draw_recipe(rng, ("music", "speech")[index % 2], 24_000).noise.items())).encode())
+    assert digest.hexdigest()[:12] == "cd71712f5980", "another sequence: batches and validation sets would change"
+
+
 def test_the_same_seed_gives_the_same_batches_and_another_seed_others(cache):
     first, again, other = (Degrader(cache, seed=seed) for seed in (1, 1, 2))
     for _ in range(3):
@@ -372,6 +396,11 @@ def test_generators_lie_within_the_spread_of_real_discs():
     assert 0.9 <= np.median([row.tail for row in rows]) <= 2.1
     assert 1.2 <= np.nanmedian([row.gap_spread for row in rows]) <= 2.1
     assert 0.4 <= np.median(np.concatenate([row.widths_ms for row in rows])) <= 2.1
+
+
+def test_the_report_says_that_there_is_no_recorded_noise(tmp_path, capsys):
+    assert report.main(["degradation", "--noise", str(tmp_path / "none"), "--out", str(tmp_path)]) == 1
+    assert "report: no folder disc in" in capsys.readouterr().err
 
 
 def test_the_report_writes_a_table_and_a_figure(tmp_path):
