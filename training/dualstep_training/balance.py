@@ -5,9 +5,10 @@
 
 It needs no audio at each step. What it sees are long-term spectra, and what gains per band and a trust do to the error follows from
 a few energies per band. So clips are reduced to those once, `balance.pt` in the run's folder, and a step costs
-milliseconds. Clean clips are dulled and narrowed anew in every step, by the very curves of `wear.py`, and teach the gains; worn, unworn and
-degraded clips went through both stages, and teach what those leave behind not to be lifted and where the U-Net errs. The result
-goes into the run's checkpoint.
+milliseconds. They are reduced anew when the stages, the data or the options have changed since. Clean clips are dulled and
+narrowed anew in every step, by the very curves of `wear.py`, and teach the gains; worn, unworn and degraded clips went
+through both stages, and teach what those leave behind not to be lifted and where the U-Net errs. The result goes into the
+run's checkpoint.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import argparse
 import copy
 import csv
 import dataclasses
+import hashlib
 import json
 import math
 import os
@@ -26,15 +28,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
 from . import degrade, wear
-from .checkpoint import Checkpoint
+from .checkpoint import Checkpoint, manifest_hash
 from .config import ConfigError, Spec
 from .data import Cache
-from .export import ExportError, folded_network, golden, read, write
+from .export import ExportError, fold_network, folded_network, golden, read, write
 from .loss import bin_weights
 from .model import Dualstep
 from .stft import Stft
@@ -334,7 +336,11 @@ def main(argv: list[str] | None = None) -> int:
     except (ConfigError, ExportError, FileNotFoundError) as error:
         print(f"balance: {error}; train the stages first", file=sys.stderr)
         return 1
-    looks = _kept(args, net)
+    try:
+        looks = _kept(args, net)
+    except (FileNotFoundError, ValueError) as error:
+        print(f"balance: {error}", file=sys.stderr)
+        return 1
     trainer = Trainer(net, *looks["train"], args.seed)
     started, said, progress = time.monotonic(), 0.0, 0.0
     while progress < 1.0:
@@ -376,17 +382,34 @@ def _save(args: argparse.Namespace, found: dict[str, Tensor]) -> None:
         write(args.golden, vectors, {"weights": args.weights.name, "spec": spec})
 
 
+def _origin(args: argparse.Namespace, net: Dualstep) -> str:
+    """Hash of what decides how clips are reduced: both stages, the data, and which clips are drawn."""
+    # Folded, since a checkpoint and the file exported from it are the same network.
+    tensors = fold_network(net) if isinstance(net.stage1.stem_norm, nn.BatchNorm2d) else net.state_dict()
+    data = manifest_hash(args.cache) if (args.cache / "manifest.json").exists() else "none"
+    digest = hashlib.sha256(repr((data, args.clean, args.worn, args.degraded, args.seed)).encode())
+    for name in sorted(name for name in tensors if name.startswith(("stage1.", "stage2."))):
+        digest.update(name.encode() + tensors[name].numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
 def _kept(args: argparse.Namespace, net: Dualstep) -> dict[str, tuple[Looks, ...]]:
-    """The reduced clips of both splits, from the run's folder if they were made before."""
+    """The reduced clips of both splits: those of the file if they are still what would be made, or if `--looks` names it."""
     path = args.looks or args.run / "balance.pt"
     path.parent.mkdir(parents=True, exist_ok=True)
+    counts, origin = (args.clean, args.worn, args.degraded), _origin(args, net)
     if path.exists():
-        return {split: tuple(Looks(**part) for part in parts) for split, parts in torch.load(path).items()}
-    counts = (args.clean, args.worn, args.degraded)
+        kept = torch.load(path)
+        same = kept.get("origin") == origin
+        if same or args.looks:
+            if not same:
+                print(f"balance: {path} holds clips that other stages, data or options have made; taken all the same, since --looks names it", file=sys.stderr)
+            return {split: tuple(Looks(**part) for part in kept[split]) for split in ("train", "valid")}
+        print(f"{path} holds clips that other stages, data or options have made: reducing them anew", flush=True)
     cache = {"train": counts, "valid": tuple(max(8, count // share) for count, share in zip(counts, (10, 5, 5)))}
     looks = {split: collect(net, Cache(args.cache, split), counts, args.seed) for split, counts in cache.items()}
     part = path.with_suffix(".part")
-    torch.save({split: [vars(x) for x in parts] for split, parts in looks.items()}, part)
+    torch.save({"origin": origin, **{split: [vars(x) for x in parts] for split, parts in looks.items()}}, part)
     os.replace(part, path)
     return looks
 

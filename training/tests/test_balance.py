@@ -158,14 +158,56 @@ def test_the_command_puts_it_into_the_checkpoint(tmp_path, monkeypatch):
     net = Dualstep(tiny.spec())
     state = {key: value.clone() for key, value in net.state_dict().items()}
     Checkpoint(tiny.spec().metadata(), state, {key: value.clone() for key, value in state.items()}).save(run)
-    kept = {"train": [vars(looks(20, 1))] * 3, "valid": [vars(looks(8, 2))] * 3}
-    torch.save(kept, run / "balance.pt")
+    monkeypatch.setattr(balance, "Cache", lambda path, split: None)
+    monkeypatch.setattr(balance, "collect", lambda net, cache, counts, seed: (looks(20, 1),) * 3)
     monkeypatch.setattr(balance, "BATCH", (32, 16, 16))
     assert balance.main(["--cache", str(tmp_path), "--run", str(run), "--steps", "5"]) == 0
     found = Checkpoint.load(run)
     assert not torch.equal(found.average["balance.2.weight"], state["balance.2.weight"])
     assert torch.equal(found.average["stage2.position"], state["stage2.position"])
     assert (run / "balance.csv").read_text().startswith("kind,ratio_in")
+
+
+def test_clips_are_reduced_anew_when_what_made_them_has_changed(tmp_path, monkeypatch, capsys):
+    run, made = tmp_path / "run", []
+
+    def train(*options: str) -> int:
+        """How often clips were reduced: once per split."""
+        made.clear()
+        assert balance.main(["--cache", str(tmp_path), "--run", str(run), "--steps", "1", *options]) == 0
+        return len(made)
+
+    def change(part: str) -> None:
+        saved = Checkpoint.load(run)
+        name = next(name for name in saved.average if name.startswith(f"{part}.") and name.endswith("weight"))
+        saved.average[name] = saved.average[name] + 0.01
+        saved.save(run)
+
+    net = randomise(Dualstep(tiny.spec()))
+    Checkpoint(tiny.spec().metadata(), net.state_dict(), net.state_dict()).save(run)
+    monkeypatch.setattr(balance, "Cache", lambda path, split: None)
+    monkeypatch.setattr(balance, "collect", lambda *arguments: made.append(arguments) or (looks(20, 1),) * 3)
+    monkeypatch.setattr(balance, "BATCH", (32, 16, 16))
+    assert train() == 2 and train() == 0
+    change("speech")
+    assert train() == 0, "neither it nor the balance itself has a part in them"
+    for part in ("stage1", "stage2"):
+        change(part)
+        assert train() == 2 and train() == 0
+    assert train("--clean", "400") == 2 and train("--clean", "400", "--seed", "2") == 2
+    (tmp_path / "manifest.json").write_text("{}")
+    assert train("--clean", "400", "--seed", "2") == 2, "another cache"
+    kept = run / "balance.pt"
+    old = {split: part for split, part in torch.load(kept).items() if split != "origin"}
+    torch.save(old, kept)
+    capsys.readouterr()
+    assert train("--looks", str(kept)) == 0
+    assert "taken all the same, since --looks names it" in capsys.readouterr().err
+    assert train() == 2, "of clips from before this was noted nothing is known"
+    exported = tmp_path / "w.safetensors"
+    export(Checkpoint.load(run).network(), exported, None, {"commit": "c", "data": "d", "hours": 1.0})
+    assert balance.main(["--cache", str(tmp_path), "--weights", str(exported), "--looks", str(kept), "--steps", "1"]) == 0
+    assert not capsys.readouterr().err, "an exported file is the network that it was exported from"
 
 
 def test_the_command_rewrites_a_weights_file_with_its_golden_vectors(tmp_path, monkeypatch):
