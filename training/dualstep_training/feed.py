@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import signal
 import threading
 import time
 from dataclasses import dataclass
@@ -26,6 +27,9 @@ SPARED_DRUMS = 0.5
 AHEAD = 2
 """Batches that each worker process holds ready."""
 
+ALIVE_S = 1.0
+"""How often a trainer that waits for a worker looks whether it is alive, s."""
+
 ECHO_ROWS = 2048
 """Clips that `Echo` holds."""
 
@@ -37,6 +41,10 @@ MOVED_DB = 5.0
 
 MOVED_FADE_S = 0.005
 """Fade at both ends of noise that is moved, s: where they meet there shall be no click."""
+
+
+class FeedEnded(RuntimeError):
+    """A process that makes batches has ended, so there is no next one."""
 
 
 @dataclass
@@ -78,13 +86,29 @@ class Feed:
         else:
             if not self._processes:
                 self._start()
-            clips = self._queues[self._taken % self._workers].get()
+            clips = self._next(self._taken % self._workers)
             if isinstance(clips, BaseException):
                 raise clips
         self._taken += 1
         self.state = clips.state
         self.spent_s += time.perf_counter() - started
         return clips
+
+    def _next(self, worker: int) -> Clips | BaseException:
+        """What a worker has made next. One that was killed will never make anything, and must not be waited for."""
+        process = self._processes[worker]
+        while True:
+            try:
+                return self._queues[worker].get(timeout=ALIVE_S)
+            except queue.Empty:
+                pass
+            except (EOFError, OSError):
+                # The batches that a worker has ready end with it, perhaps a moment earlier.
+                process.join(ALIVE_S)
+                if process.is_alive():
+                    raise
+            if not process.is_alive():
+                raise FeedEnded(f"{process.name}, which makes batches, ended with exit code {process.exitcode}; is there enough memory?")
 
     def close(self) -> None:
         """Stops the workers, if there are any."""
@@ -201,6 +225,8 @@ def moved(noise: Tensor, generator: torch.Generator) -> Tensor:
 def _work(batches, degrader: Degrader, start: dict, worker: int, workers: int, batch: int, seconds: float) -> None:
     """A worker process: every `workers`-th batch after `start`."""
     torch.set_num_threads(1)
+    # Ctrl-C reaches every process of the terminal, but the trainer still needs the batch of its step. It ends its workers itself.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     ahead = worker
     while True:
         try:

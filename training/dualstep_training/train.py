@@ -10,6 +10,7 @@ A run has no speech network until a phase trains it (`--stage speech`): there it
 from __future__ import annotations
 
 import argparse
+import contextlib
 import copy
 import csv
 import dataclasses
@@ -18,6 +19,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -27,10 +29,11 @@ from . import curves, validate
 from .checkpoint import Checkpoint, declared, initialise, manifest_hash, with_speech
 from .config import Config, ConfigError, Spec
 from .export import ExportError
-from .feed import Echo, Feed
+from .feed import Echo, Feed, FeedEnded
 from .loss import Loss, run
 from .model import Dualstep
 from .recorded import Recorded
+from .screening import MissingTool
 from .stft import Stft
 
 CHECKPOINT_S = 180.0
@@ -164,6 +167,8 @@ class Trainer:
         for name, part in self.net.named_children():
             part.train(name in TRAINED[self.options.stage])
         if not (self.options.freeze_norm or self.progress() >= self.config.recipe.freeze_from):
+            # A phase that was made longer may have been frozen before.
+            self.frozen = False
             return
         if not self.frozen:
             self.frozen = True
@@ -238,13 +243,26 @@ class Trainer:
         curves.plot(self.options.run)
         return validate.summary(table)
 
-    def train(self, log: Log) -> None:
-        """Trains until the budget is used up, with checkpoints and validation in between."""
+    def train(self, log: Log, stop: Sequence[int] = ()) -> bool:
+        """Trains until the budget is used up, with checkpoints and validation in between.
+
+        As soon as `stop` holds something it saves and ends: between two steps, for half a step can't be resumed. Returns whether the budget is used up.
+        """
         last = saved = time.monotonic()
         validated = self.elapsed_s
         while self.progress() < 1.0:
+            if stop:
+                self.save()
+                log.say(f"stopped at step {self.step}; --resume goes on from here")
+                return False
             started, fed = time.perf_counter(), self.feed.spent_s
-            values = self.train_step()
+            try:
+                values = self.train_step()
+            except FeedEnded:
+                # What asks a whole group of processes to end has ended those that make batches, too.
+                if not stop:
+                    raise
+                continue
             log.step(self, values, time.perf_counter() - started, self.feed.spent_s - fed)
             if self.options.steps is None and self.elapsed_s - validated > 60 * self.options.validate_minutes:
                 validated = self.elapsed_s
@@ -258,6 +276,7 @@ class Trainer:
         self.save()
         log.say(f"validation at {self.hours:.2f} h: {_listed(self.validate())}")
         log.say(f"done: {self.phase_steps} steps, {self.hours:.2f} h of audio in all, {self.skipped} steps skipped")
+        return True
 
 
 class Log:
@@ -383,6 +402,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 def build(args: argparse.Namespace) -> Trainer:
     """The trainer that the command line asks for, weights loaded."""
+    from . import everyday
     from .data import Cache
     from .degrade import Degrader
     from .own import own_cache
@@ -403,6 +423,11 @@ def build(args: argparse.Namespace) -> Trainer:
     material, speech = Cache(cache, "train"), args.stage == "speech"
     if speech and "speech" not in material.kinds():
         raise ConfigError(f"{args.folder or cache} has no speech to train on")
+    if speech and not everyday.kinds(material):
+        raise ConfigError(
+            f"{args.noise or args.folder or cache} has no everyday noise, which --stage speech learns to take away: "
+            f"give {'--noise with' if args.folder else 'dualstep_training.data --noise with'} recordings of noise that goes on, such as a street or a fan"
+        )
     items = []
     if args.validate_count:
         items = fixed_items(cache, args.validate_count, args.validate_seconds, args.device, speech)
@@ -421,6 +446,24 @@ def build(args: argparse.Namespace) -> Trainer:
     return trainer
 
 
+@contextlib.contextmanager
+def requests_to_end() -> Iterator[list[int]]:
+    """Signals from a terminal or a supervisor that ask the run to end. The first is only noted; a second one raises `KeyboardInterrupt`."""
+    asked: list[int] = []
+
+    def note(number: int, _: object) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Command line; see `--help`."""
     args = parse(argv)
@@ -429,22 +472,18 @@ def main(argv: list[str] | None = None) -> int:
     torch.set_float32_matmul_precision("high")
     try:
         trainer = build(args)
-    except (ConfigError, ExportError, FileNotFoundError) as error:
+    except (ConfigError, ExportError, FileNotFoundError, MissingTool) as error:
         print(f"train: {error}", file=sys.stderr)
         return 1
     log = Log(args.run / "train.csv")
-    # A request to end, from a terminal or a supervisor, ends the run at a checkpoint.
-    for kind in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(kind, signal.default_int_handler)
     try:
-        trainer.train(log)
+        with requests_to_end() as stop:
+            return 0 if trainer.train(log, stop) else 130
     except KeyboardInterrupt:
-        trainer.save()
-        log.say(f"stopped at step {trainer.step}; --resume goes on from here")
+        log.say("ended at once; --resume goes on from the last checkpoint")
         return 130
     finally:
         trainer.feed.close()
-    return 0
 
 
 if __name__ == "__main__":

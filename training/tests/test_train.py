@@ -4,6 +4,8 @@ import collections
 import csv
 import dataclasses
 import json
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from dualstep_training import card, curves, train, validate
 from dualstep_training import export as exporter
 from dualstep_training.checkpoint import Checkpoint
 from dualstep_training.config import Config, ConfigError
-from dualstep_training.feed import Echo, Feed, moved, repaired, spared
+from dualstep_training.feed import Echo, Feed, FeedEnded, moved, repaired, spared
 from dualstep_training.model import Dualstep
 from dualstep_training.stft import Stft
 from dualstep_training.train import Log, Options, Trainer, spec_of_phase
@@ -68,6 +70,25 @@ def test_statistics_freeze_towards_the_end(tmp_path, stage):
     again = trainer(tmp_path / "run", stage, steps=10, freeze_from=0.5)
     again.resume()
     assert [again.train_step()["total"] for _ in range(2)] == expected
+
+
+def test_a_phase_that_is_made_longer_freezes_anew(tmp_path):
+    """It learns with live statistics again, and then keeps the averages of that time."""
+    one = trainer(tmp_path / "run", steps=10, freeze_from=0.5)
+    for _ in range(8):
+        one.train_step()
+    one.save()
+    assert one.frozen
+    longer = trainer(tmp_path / "run", steps=40, freeze_from=0.5)
+    longer.resume()
+    longer.train_step()
+    assert not longer.frozen
+    while longer.progress() < 0.5:
+        longer.train_step()
+    mean = [b.clone() for b in longer.average.buffers()]
+    assert not all(torch.equal(a, b) for a, b in zip(mean, longer.net.buffers()))
+    longer.train_step()
+    assert longer.frozen and all(torch.equal(a, b) for a, b in zip(mean, longer.net.buffers()))
 
 
 @pytest.mark.parametrize("stage", ["1", "speech"])
@@ -378,6 +399,77 @@ def test_an_echo_uses_each_clip_so_many_times_and_moves_its_noise():
     noises = {(clips.noisy - clips.worn)[row].numpy().tobytes() for clips in taken for row in range(2)}
     assert len(noises) > 1.3 * len(uses)
     assert all(torch.isfinite(clips.noisy).all() for clips in taken)
+
+
+def run_of(path) -> list[str]:
+    config = path / "tiny.json"
+    config.write_text(json.dumps({"spec": dataclasses.asdict(tiny.spec())}))
+    if not (path / "cache").exists():
+        write_cache(path / "cache")
+    base = ["--config", str(config), "--cache", str(path / "cache"), "--stage", "1", "--minutes", "1", "--steps", "4", "--threads", "1"]
+    return [*base, "--batch", "2", "--seconds", "0.4", "--validate-count", "0", "--run"]
+
+
+def signalled(monkeypatch, *numbers: int) -> None:
+    """Signals in the middle of the third step."""
+    whole = Trainer._update_average
+
+    def update(self):
+        if self.step == 2:
+            for number in numbers:
+                os.kill(os.getpid(), number)
+        whole(self)
+
+    monkeypatch.setattr(Trainer, "_update_average", update)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_request_to_end_waits_for_the_step(tmp_path, monkeypatch, capsys, number):
+    command, before = run_of(tmp_path), signal.getsignal(number)
+    assert train.main([*command, str(tmp_path / "whole")]) == 0
+    with monkeypatch.context() as patch:
+        signalled(patch, number)
+        assert train.main([*command, str(tmp_path / "cut")]) == 130
+    assert "stopped at step 3; --resume goes on from here" in capsys.readouterr().out
+    assert Checkpoint.load(tmp_path / "cut").phase["feed"]["batches"] == 3, "no batch is lost"
+    assert signal.getsignal(number) is before
+    assert train.main([*command, str(tmp_path / "cut"), "--resume"]) == 0
+    expected, found = (Checkpoint.load(tmp_path / name) for name in ("whole", "cut"))
+    assert all(torch.equal(value, found.average[name]) for name, value in expected.average.items())
+    assert all(torch.equal(value, found.weights[name]) for name, value in expected.weights.items())
+
+
+def test_a_second_request_ends_at_once(tmp_path, monkeypatch, capsys):
+    signalled(monkeypatch, signal.SIGTERM, signal.SIGINT)
+    assert train.main([*run_of(tmp_path), str(tmp_path / "run")]) == 130
+    assert "ended at once; --resume goes on from the last checkpoint" in capsys.readouterr().out
+    assert not (tmp_path / "run/checkpoint.pt").exists(), "half a step is nothing to go on from"
+
+
+def test_a_worker_that_is_gone_is_not_waited_for(tmp_path):
+    """A signal to the whole group ends it; the trainer, which was asked to end too, saves."""
+    one = trainer(tmp_path / "run", workers=1)
+    one.train_step()
+    (process,) = one.feed._processes
+    process.terminate()
+    process.join()
+    with pytest.raises(FeedEnded, match="feed-0, which makes batches, ended with exit code -15"):
+        for _ in range(8):
+            one.train_step()
+    step = one.step
+    with pytest.raises(FeedEnded):
+        one.train(Log(tmp_path / "train.csv"))
+
+    class Asked(list):
+        """A request that comes while a batch is waited for."""
+
+        def __bool__(self) -> bool:
+            self.append(15)
+            return len(self) > 1
+
+    assert not one.train(Log(tmp_path / "train.csv"), Asked())
+    assert Checkpoint.load(tmp_path / "run").step == step
+    one.feed.close()
 
 
 def test_an_echo_hands_on_what_goes_wrong():
