@@ -1,6 +1,7 @@
 """The evaluation from end to end on generated clips, with what is installed everywhere; peers are tested where they are."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import torch
 from dualstep_training.data import Cache, CacheWriter
 from dualstep_training.evaluate import __main__ as command
 from dualstep_training.evaluate import peers, report, scoring, stimuli
-from dualstep_training.evaluate.systems import Input, System, Weights, slug
+from dualstep_training.evaluate.systems import Input, Missing, Plugin, System, Weights, slug
 from dualstep_training.export import export, randomise
 from dualstep_training.model import Dualstep
 from dualstep_training.screening import RATE_HZ
@@ -116,6 +117,109 @@ def test_scores_of_another_set_do_not_count(out, tmp_path, cache):
     other = stimuli.write(cache, tmp_path / "set", 1, 1.5, 7, KINDS[:1])
     assert scoring.load(tmp_path, test, "input") is not None
     assert scoring.load(tmp_path, other, "input") is None
+
+
+def test_scores_of_other_weights_of_the_same_name_do_not_count(out, tmp_path):
+    found = []
+    test = stimuli.TestSet.load(out / "set")
+    for number in range(3):
+        path = tmp_path / str(number) / "w.safetensors"
+        if number < 2:
+            export(randomise(Dualstep(tiny.spec()), number), path, None, {"commit": "c", "data": "d", "hours": 1.0})
+        else:
+            shutil.copytree(tmp_path / "1", path.parent)
+        assert command.main(["run", "--out", str(out), "--only", "weights w.safetensors", "--weights", str(path)]) == 0
+        restored = out / "restored" / slug("weights w.safetensors") / "hiss/00.wav"
+        found.append((scoring.load(out, test, "weights w.safetensors")["clips"], restored.stat().st_mtime_ns))
+    assert found[0][0] != found[1][0]
+    assert found[1] == found[2], "the same weights elsewhere: nothing is left to do"
+
+
+class Changing(System):
+    """Restores to the input at a level that its version says; it may be cut off after some clips."""
+
+    name, group, level, breaks_after, build = "changing", "dualstep", 1.0, None, 1
+
+    def version(self) -> str:
+        return f"build {self.build}"
+
+    def render(self, test, clips, folder):
+        from dualstep_training.evaluate.systems import _todo, _write
+
+        for number, clip in enumerate(_todo(clips, folder)):
+            if number == self.breaks_after:
+                raise KeyboardInterrupt
+            _write(folder, clip, self.level * test.read("noisy", [clip])[0])
+        return {}
+
+
+def test_clips_of_two_versions_are_not_mixed(out, monkeypatch, capsys):
+    """A run that was cut off, and goes on with another build."""
+    system, test = Changing(), stimuli.TestSet.load(out / "set")
+    folder = out / "restored/changing"
+    monkeypatch.setattr(command, "_chosen", lambda options: [system])
+    run = ["run", "--out", str(out)]
+    system.breaks_after = 3
+    with pytest.raises(KeyboardInterrupt):
+        command.main(run)
+    assert len(list(folder.rglob("*.wav"))) == 3
+    system.breaks_after = None
+    assert command.main(run) == 0
+    levels = [scores["level_db"] for scores in scoring.load(out, test, "changing")["clips"].values()]
+    before = (out / "scores/changing.json").stat().st_mtime_ns
+    assert command.main(run) == 0 and (out / "scores/changing.json").stat().st_mtime_ns == before
+    system.level, system.build = 0.5, 2
+    system.breaks_after = 3
+    with pytest.raises(KeyboardInterrupt):
+        command.main(run)
+    assert "restored from another set or by another version, so it begins anew" in capsys.readouterr().err
+    system.level, system.build, system.breaks_after = 0.25, 3, None
+    assert command.main(run) == 0
+    after = [scores["level_db"] for scores in scoring.load(out, test, "changing")["clips"].values()]
+    np.testing.assert_allclose(np.subtract(after, levels), 20 * np.log10(0.25), atol=0.01)
+    # Scores from before versions were noted: the report takes them, a run does them again.
+    content = scoring.load(out, test, "changing")
+    del content["version"]
+    scoring.path_of(out, "changing").write_text(json.dumps(content))
+    assert scoring.is_complete(out, test, system) and not scoring.is_current(out, test, system, system.version())
+
+
+def test_a_system_is_not_compared_with_another_version_of_its_companion(out, monkeypatch, capsys):
+    system, other = Changing(), Changing()
+    other.name, system.companion = "companion", "companion"
+    systems = [system, other]
+    monkeypatch.setattr(command, "_chosen", lambda options: systems)
+    system.build = other.build = 4
+    assert command.main(["run", "--out", str(out)]) == 0 and not capsys.readouterr().err.count("LEFT OUT")
+    system.build = other.build = 5
+    systems.remove(other)
+    assert command.main(["run", "--out", str(out)]) == 0
+    assert "LEFT OUT: changing is compared with companion, which isn't there in this version: run that, too" in capsys.readouterr().err
+
+
+def test_the_bundle_has_a_version(tmp_path, monkeypatch):
+    monkeypatch.setenv("DUALSTEP_BUNDLE", str(tmp_path))
+    system = Plugin("Dualstep", False)
+    with pytest.raises(Missing, match="Dualstep: no bundle at .*Dualstep.clap: build it with `cargo xtask bundle`"):
+        system.version()
+    versions = []
+    (tmp_path / "Dualstep.clap").write_bytes(b"one")
+    versions.append(system.version())
+    (tmp_path / "Dualstep.clap").unlink()
+    for content in (b"two", b"three"):  # as on macOS
+        (tmp_path / "Dualstep.clap/Contents/MacOS").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "Dualstep.clap/Contents/MacOS/Dualstep").write_bytes(content)
+        versions.append(system.version())
+    assert len(set(versions)) == 3 and versions[-1] == Plugin("Dualstep Live", True).version()
+
+
+def test_a_set_that_was_cut_off_is_none(cache, tmp_path, monkeypatch):
+    stimuli.write(cache, tmp_path / "set", 1, 1.5, 1, KINDS[:2])
+    monkeypatch.setattr(soundfile, "write", lambda *arguments, **options: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        stimuli.write(cache, tmp_path / "set", 1, 1.5, 2, KINDS[:2])
+    with pytest.raises(FileNotFoundError, match="evaluate set"):
+        stimuli.TestSet.load(tmp_path / "set")
 
 
 def test_a_system_that_is_missing_is_named(out, capsys, monkeypatch):

@@ -36,33 +36,49 @@ def _chosen(options: argparse.Namespace) -> list[System]:
 def _run(options: argparse.Namespace) -> int:
     """Restores and scores."""
     test = TestSet.load(options.out / "set", options.first)
-    chosen = [system for system in _chosen(options) if options.force or not scoring.is_complete(options.out, test, system)]
     ready = []
-    for system in chosen:
+    for system in _chosen(options):
         folder = options.out / "restored" / slug(system.name)
-        stamp = folder / "set.txt"
-        if options.force or not stamp.exists() or stamp.read_text() != test.fingerprint:
-            for old in (folder, folder.with_name(folder.name + ".raw")):
-                shutil.rmtree(old, ignore_errors=True)
-            folder.mkdir(parents=True)
-            stamp.write_text(test.fingerprint)
         clips = system.wanted(test)
         try:
+            version = system.version()
+            if not options.force and scoring.is_current(options.out, test, system, version):
+                continue
+            _prepare(folder, test, version, options.force)
             notes = system.render(test, clips, folder)
+            if system.version() != version:
+                raise Missing(f"{system.name} was replaced by another version on the way: run this again")
         except Missing as reason:
             print(f"LEFT OUT: {reason}", file=sys.stderr)
             continue
-        ready.append((system, clips, folder, notes))
+        ready.append((system, version, clips, folder, notes))
         if system.companion is None:
             _score(options.out, test, ready.pop())
-    for entry in ready:  # those that are compared with another one's clips
-        _score(options.out, test, entry)
+    for system, *entry in ready:  # those that are compared with another one's clips
+        own, other = (options.out / "restored" / slug(name) / "set.txt" for name in (system.name, system.companion))
+        if other.exists() and own.read_text() == other.read_text():
+            _score(options.out, test, (system, *entry))
+        else:
+            print(f"LEFT OUT: {system.name} is compared with {system.companion}, which isn't there in this version: run that, too", file=sys.stderr)
     return 0
 
 
-def _score(out: Path, test: TestSet, entry: tuple[System, list[stimuli.Clip], Path, dict[str, object]]) -> None:
-    system, clips, folder, notes = entry
-    scoring.save(out, test, system, scoring.score(test, system, clips, folder), notes)
+def _prepare(folder: Path, test: TestSet, version: str, force: bool) -> None:
+    """Empties the folder of a system's clips unless they are of this set and this version."""
+    path, wanted = folder / "set.txt", f"{test.fingerprint} {version}".strip()
+    if not force and path.exists() and path.read_text() == wanted:
+        return
+    if path.exists() and not force:
+        print(f"{folder}: restored from another set or by another version, so it begins anew", file=sys.stderr)
+    for old in (folder, folder.with_name(folder.name + ".raw")):
+        shutil.rmtree(old, ignore_errors=True)
+    folder.mkdir(parents=True)
+    path.write_text(wanted)
+
+
+def _score(out: Path, test: TestSet, entry: tuple[System, str, list[stimuli.Clip], Path, dict[str, object]]) -> None:
+    system, version, clips, folder, notes = entry
+    scoring.save(out, test, system, scoring.score(test, system, clips, folder), notes, version)
 
 
 def _report(options: argparse.Namespace) -> int:

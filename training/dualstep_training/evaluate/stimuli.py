@@ -19,7 +19,7 @@ import numpy as np
 import scipy.signal
 import soundfile
 
-from ..data import Cache
+from ..data import Cache, replace_json
 from ..degrade import FIXED_KINDS, Batch, Recipe, _disc_mix, fixed_recipe, render_fixed
 from ..screening import RATE_HZ
 
@@ -165,6 +165,8 @@ def write(cache: Cache, folder: Path, count: int, seconds: float, seed: int, kin
     """Draws and writes a set of `count` clips of `seconds` (plus `LEAD_S` and `TAIL_S`) per kind."""
     from tqdm import tqdm
 
+    # A set that is cut off on its way must not pass for the one before: without its index there is none.
+    (folder / "set.json").unlink(missing_ok=True)
     digest = hashlib.sha256()
     clips = []
     for kind in tqdm(kinds, desc="test set", unit="kind"):
@@ -177,5 +179,5 @@ def write(cache: Cache, folder: Path, count: int, seconds: float, seed: int, kin
                 digest.update(np.round(samples * 2**23).astype(np.int32).tobytes())
     content = {"version": VERSION, "seed": seed, "rate_hz": RATE_HZ, "seconds": seconds, "fingerprint": digest.hexdigest()[:16],
                "clips": [asdict(clip) for clip in clips]}
-    (folder / "set.json").write_text(json.dumps(content, indent=1))
+    replace_json(folder / "set.json", content)
     return TestSet.load(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ import soundfile
 import torch
 
 from ..baselines import BASELINES, Baseline
+from ..checkpoint import NAME as CHECKPOINT
 from ..screening import RATE_HZ
 from . import peers
 from .stimuli import NOISE, SPEECH, UNTOUCHED, Clip, TestSet
@@ -42,6 +44,14 @@ class System(ABC):
     #: The system whose output this one is compared with, to say how much a stage changes.
     companion: str | None = None
 
+    def version(self) -> str:
+        """Short hash of what decides its output, if that may change under its name: what another version restored or scored is of no use.
+
+        Raises:
+            Missing: it isn't there.
+        """
+        return ""
+
     @abstractmethod
     def render(self, test: TestSet, clips: list[Clip], folder: Path) -> dict[str, object]:
         """Restores clips into `folder/KIND/NN.wav`, in time with the input. Returns what is worth noting.
@@ -53,6 +63,14 @@ class System(ABC):
     def wanted(self, test: TestSet) -> list[Clip]:
         """The clips it is run on."""
         return [clip for clip in test.clips if self.kinds is None or clip.kind in self.kinds]
+
+
+def _hash(path: Path) -> str:
+    """Short hash of a file, or of all files of a folder."""
+    digest = hashlib.sha256()
+    for file in sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def _write(folder: Path, clip: Clip, samples: np.ndarray) -> None:
@@ -143,8 +161,14 @@ class Plugin(System):
     kinds: tuple[str, ...] | None = None
     group = "dualstep"
 
+    def version(self) -> str:
+        path = bundle()
+        if not path.exists():
+            raise Missing(f"{self.name}: no bundle at {path}: build it with `cargo xtask bundle`")
+        return _hash(path)
+
     def render(self, test: TestSet, clips: list[Clip], folder: Path) -> dict[str, object]:
-        options = ["--to", "wav", "--force"] + (["--live"] if self.live else [])
+        options = ["--bundle", str(bundle()), "--to", "wav", "--force"] + (["--live"] if self.live else [])
         for setting in self.settings:
             options += ["--set", setting]
         todo = _todo(clips, folder)
@@ -171,6 +195,12 @@ class Plugin(System):
         return f"{name} after {fields['hours']:.0f} hours of audio, commit {fields['commit']}"
 
 
+def bundle() -> Path:
+    """The built plugin: in the folder `DUALSTEP_BUNDLE`, relative to the repository, else the workspace's."""
+    built = Path(os.environ.get("CARGO_TARGET_DIR", "target")) / "bundled"
+    return REPOSITORY / os.environ.get("DUALSTEP_BUNDLE", built) / "Dualstep.clap"
+
+
 @dataclass
 class Weights(System):
     """Bare networks in PyTorch, without click repair: a training run, a checkpoint or a weights file. Quick, and not what users get."""
@@ -178,6 +208,12 @@ class Weights(System):
     name: str
     path: Path
     group = "dualstep"
+
+    def version(self) -> str:
+        path = self.path / CHECKPOINT if self.path.is_dir() else self.path
+        if not path.exists():
+            raise Missing(f"{self.name}: no weights at {path}; give a run's folder, a checkpoint or a .safetensors file")
+        return _hash(path)
 
     def render(self, test: TestSet, clips: list[Clip], folder: Path) -> dict[str, object]:
         from ..validate import Synthesis
