@@ -2828,10 +2828,9 @@ impl<P: ClapPlugin> Wrapper<P> {
         check_null_ptr!((), plugin, unsafe { (*plugin).plugin_data });
         let wrapper = unsafe { &*((*plugin).plugin_data as *const Self) };
 
-        let mut editor_handle = wrapper.editor_window.borrow_mut();
-        if editor_handle.is_some() {
-            *editor_handle = None;
-        } else {
+        // Dropped after the borrow has ended: an editor that ends a gesture then calls the host.
+        let editor_window = wrapper.editor_window.borrow_mut().take();
+        if editor_window.is_none() {
             #[cfg(debug_assertions)]
             crate::nice_warn!("Tried destroying editor while the editor was not active");
         }

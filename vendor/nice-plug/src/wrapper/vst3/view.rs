@@ -630,10 +630,12 @@ impl<P: Vst3Plugin> IPlugViewTrait for WrapperView<P> {
             return kResultFalse;
         };
 
-        let mut editor_handle = inner.editor_window.borrow_mut();
-        if editor_handle.is_some() {
+        // Dropped after the borrow has ended: an editor that ends a gesture then calls the host,
+        // which may answer with a new value.
+        let editor_window = inner.editor_window.borrow_mut().take();
+        if editor_window.is_some() {
             inner.is_editor_open.store(false, Ordering::SeqCst);
-            *editor_handle = None;
+            drop(editor_window);
 
             kResultOk
         } else {
