@@ -6,6 +6,7 @@ use rustfft::{Fft, FftPlanner};
 use std::collections::VecDeque;
 use std::f32::consts::TAU;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Rows of a column, lowest frequency first.
 pub(super) const ROWS: usize = 256;
@@ -15,8 +16,8 @@ pub(super) const RANGE_HZ: [f32; 2] = [20.0, 20_000.0];
 pub(super) const RANGE_DB: [f32; 2] = [-90.0, -10.0];
 /// Columns per second of audio.
 pub(super) const COLUMNS_HZ: f32 = 60.0;
-/// Length of a spectrum's window in seconds, before rounding to a power of two: 2048 samples at 44.1 and 48 kHz.
-const WINDOW_S: f64 = 0.043;
+/// Length of a spectrum's window in seconds, before rounding up to a power of two: 2048 samples at 44.1 and 48 kHz.
+const WINDOW_S: f64 = 0.042;
 /// Time constant of the RMS meters, in seconds (IEC 60268-17's VU reaches its reading in as much).
 const RMS_S: f32 = 0.3;
 /// Fall of the peak meters, in dB per second (IEC 60268-10 type I: 20 dB in 1.7 s).
@@ -26,6 +27,8 @@ const FLOOR_WINDOW_S: f64 = 0.05;
 const FLOOR_WINDOWS: usize = 200;
 /// Mean square below which a window is digital silence: -120 dBFS.
 const SILENCE: f64 = 1e-12;
+/// Time between two looks beyond which what was played in between isn't all there.
+const GAP: Duration = Duration::from_millis(500);
 /// Windows that are needed to speak of a noise floor: one second.
 const FEWEST_WINDOWS: usize = 20;
 
@@ -62,8 +65,12 @@ impl Level {
 
     fn take(&mut self, sample: f32, fall: f32, share: f32) {
         let size = sample.abs();
-        self.peak = (self.peak * fall).max(size);
         self.most = self.most.max(size);
+        self.approach(size, fall, share);
+    }
+
+    fn approach(&mut self, size: f32, fall: f32, share: f32) {
+        self.peak = (self.peak * fall).max(size);
         self.mean_square += share * (size * size - self.mean_square);
         if self.mean_square < 1e-20 {
             self.mean_square = 0.0;
@@ -236,6 +243,11 @@ fn rows(size: usize, sample_rate_hz: f64) -> Vec<Row> {
         .collect()
 }
 
+/// What the peak is multiplied with after so many seconds, and how far the mean square goes towards a new value.
+fn ballistics(seconds: f32) -> [f32; 2] {
+    [10f32.powf(-PEAK_FALL_DB / 20.0 * seconds), 1.0 - (-seconds / RMS_S).exp()]
+}
+
 /// All measurements of one instance.
 #[derive(Default)]
 pub(super) struct Analysis {
@@ -253,8 +265,8 @@ pub(super) struct Analysis {
 }
 
 impl Analysis {
-    /// Takes the samples that came since the last call, and returns the columns they make, oldest first.
-    pub(super) fn update(&mut self, status: &Status) -> Vec<Column> {
+    /// Takes the samples that came since the last call, which was `passed` ago, and returns the columns they make, oldest first.
+    pub(super) fn update(&mut self, status: &Status, passed: Duration) -> Vec<Column> {
         let sample_rate_hz = status.sample_rate_hz();
         if sample_rate_hz <= 0.0 {
             return Vec::new();
@@ -265,12 +277,16 @@ impl Analysis {
         };
         let mut columns = Vec::new();
         #[expect(clippy::cast_possible_truncation, reason = "coefficients of meters")]
-        let rate = sample_rate_hz as f32;
-        let fall = 10f32.powf(-PEAK_FALL_DB / 20.0 / rate);
-        let share = 1.0 - (-1.0 / (RMS_S * rate)).exp();
+        let [fall, share] = ballistics(1.0 / sample_rate_hz as f32);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "50 ms of samples")]
         let floor_window = ((sample_rate_hz * FLOOR_WINDOW_S) as usize).max(1);
         let size = stream.spectrum.len();
+        let gap = passed > GAP;
+        if gap {
+            // When they were repaired isn't known.
+            self.clicks = None;
+            self.recent_clicks.clear();
+        }
         let clicks = status.clicks();
         let mut new_clicks = clicks.saturating_sub(self.clicks.replace(clicks).unwrap_or(clicks));
         let lost = status.look(|moments| {
@@ -307,7 +323,7 @@ impl Analysis {
         });
         // Clicks that met no column belong to the next one.
         self.clicks = self.clicks.map(|clicks| clicks - new_clicks);
-        if lost != std::mem::replace(&mut self.lost, lost) {
+        if gap || lost != std::mem::replace(&mut self.lost, lost) {
             // What comes next doesn't follow what was last.
             stream.recent.clear();
         }
@@ -321,6 +337,15 @@ impl Analysis {
         self.floor_db = stream.floor.level_db();
         self.stream = Some(stream);
         columns
+    }
+
+    /// Nothing was played for some time: meters fall, and the last second has no clicks.
+    pub(super) fn rest(&mut self, passed: Duration) {
+        let [fall, share] = ballistics(passed.as_secs_f32());
+        for level in self.levels.as_flattened_mut() {
+            level.approach(0.0, fall, share);
+        }
+        self.recent_clicks.clear();
     }
 
     /// Noise floor of input and restored signal in dBFS; none before a second of audio.
@@ -337,16 +362,19 @@ impl Analysis {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dualstep_engine::link::{AudioPort, Pace, Settings};
+    use dualstep_engine::link::{AudioPort, LinkConfig, Pace, Processor, Settings, connect};
+    use dualstep_engine::{Controls, HopReport};
 
     const RATE_HZ: u16 = 48_000;
+    /// Duration of a block.
+    const BLOCK: Duration = Duration::from_millis(10);
 
     /// What a panel sees of `seconds` of `signal` that pass through unrestored.
     fn watch(seconds: f32, signal: impl Fn(f32) -> [f32; 2]) -> (Analysis, Vec<Column>) {
         let status = Arc::new(Status::default());
         let mut port = AudioPort::pass_through(f64::from(RATE_HZ), 2, &status, "a test");
         let mut analysis = Analysis::default();
-        let mut columns = analysis.update(&status);
+        let mut columns = analysis.update(&status, Duration::ZERO);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "some seconds")]
         let blocks = (seconds * 100.0) as usize;
         for block in 0..blocks {
@@ -356,7 +384,7 @@ mod tests {
                     .collect::<Vec<f32>>()
             });
             port.process(&mut [&mut left, &mut right], &Settings::default(), Pace::RealTime);
-            columns.extend(analysis.update(&status));
+            columns.extend(analysis.update(&status, BLOCK));
         }
         (analysis, columns)
     }
@@ -403,6 +431,88 @@ mod tests {
         assert_eq!(last.levels[INPUT], last.levels[OUTPUT]);
         let level = analysis.levels[1][0];
         assert!((level.peak - 0.5).abs() < 0.01 && (level.rms() - 0.5 / 2f32.sqrt()).abs() < 0.01);
+    }
+
+    #[test]
+    fn spectra_have_the_same_length_at_related_rates() {
+        for (rate_hz, size) in [
+            (8_000.0, 512),
+            (44_100.0, 2048),
+            (48_000.0, 2048),
+            (96_000.0, 4096),
+            (192_000.0, 8192),
+            (384_000.0, 16_384),
+        ] {
+            assert_eq!(Stream::new(rate_hz).spectrum.len(), size, "{rate_hz} Hz");
+        }
+    }
+
+    #[test]
+    fn meters_fall_while_nothing_plays() {
+        let (mut analysis, _) = watch(1.0, |time| [0.5 * sine(time, 440.0); 2]);
+        let before = analysis.levels[1][0];
+        for _ in 0..10 {
+            analysis.rest(Duration::from_millis(170));
+        }
+        let after = analysis.levels[1][0];
+        assert!((20.0 * (before.peak / after.peak).log10() - 20.0).abs() < 0.2, "20 dB in 1.7 s");
+        assert!(after.rms() < 0.1 * before.rms() && after.most == before.most);
+    }
+
+    /// Repairs a click in each hop.
+    struct Ticking;
+
+    impl Processor for Ticking {
+        fn process(&mut self, _audio: &mut [f32], _controls: &Controls) -> HopReport {
+            HopReport {
+                clicks: 1,
+                active: true,
+                ..HopReport::default()
+            }
+        }
+
+        fn skip(&mut self, audio: &mut [f32], controls: &Controls) -> HopReport {
+            self.process(audio, controls)
+        }
+
+        fn reset(&mut self) {}
+    }
+
+    #[test]
+    fn clicks_that_nobody_saw_belong_to_no_column() {
+        let status = Arc::new(Status::default());
+        let config = LinkConfig {
+            sample_rate_hz: f64::from(RATE_HZ),
+            channels: 1,
+            hop: 480,
+            restorer_delay: 0,
+            max_block: 480,
+        };
+        let (mut port, _worker) = connect(config, Ticking, &status).expect("a thread can be started");
+        let mut block = || port.process(&mut [&mut [0.1; 480]], &Settings::default(), Pace::Offline);
+        let mut analysis = Analysis::default();
+        let mut most = 0;
+        for _ in 0..150 {
+            block();
+            let columns = analysis.update(&status, BLOCK);
+            most = columns.iter().map(|column| column.clicks).fold(most, u32::max);
+        }
+        let clicks = analysis.clicks_per_second();
+        assert!((95..=105).contains(&clicks), "{clicks} clicks in a second");
+        // The first column may have those of the time before.
+        assert!(most < 20, "{most} clicks in a column");
+        for _ in 0..300 {
+            block();
+        }
+        let mut passed = BLOCK * 300;
+        for _ in 0..10 {
+            let columns = analysis.update(&status, std::mem::replace(&mut passed, BLOCK));
+            assert!(columns.iter().all(|column| column.clicks < 20), "{:?}", analysis.recent_clicks);
+            block();
+        }
+        assert!(analysis.clicks_per_second() < 20);
+        analysis.rest(BLOCK);
+        assert_eq!(analysis.clicks_per_second(), 0);
     }
 
     #[test]

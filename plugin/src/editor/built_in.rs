@@ -80,6 +80,7 @@ mod tests {
     #[test]
     fn built_in_presets_are_whole() {
         let params = DualstepParams::default();
+        let defaults = Preset::built_in(0).expect("a preset").values(&params);
         let mut names: Vec<&str> = BUILT_IN.iter().map(|(name, ..)| *name).collect();
         names.sort_unstable();
         names.dedup();
@@ -92,7 +93,7 @@ mod tests {
                 assert_eq!(control.text(value), *text, "{name}: {id}");
             }
             assert_eq!(
-                Preset::built_in(index).expect("a preset").is_in_force(&params),
+                Preset::built_in(index).expect("a preset").holds(&params, &defaults),
                 index == 0,
                 "{name}"
             );

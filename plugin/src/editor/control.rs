@@ -1,9 +1,12 @@
 //! Parameters as the panel's controls see them, and the one way to change them.
 
-use super::history::{Change, History};
+use super::history::{Change, History, Values};
 use crate::DualstepParams;
 use nice_plug::prelude::{Param, ParamSetter};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// A host that processes brings a value back within this time, or never.
+const ANSWER: Duration = Duration::from_secs(1);
 
 /// A parameter of any type. Values are normalized, 0..=1.
 pub(super) trait Control {
@@ -126,64 +129,131 @@ pub(super) fn hint(id: &str) -> &'static str {
     }
 }
 
+/// Values that the host was asked for and that parameters don't have yet. A host brings them back when it processes, and some of them don't while the plugin
+/// is bypassed: until then the user's value is the one to go on from.
+#[derive(Debug, Default)]
+pub(super) struct Asked(Vec<Request>);
+
+#[derive(Debug)]
+struct Request {
+    id: &'static str,
+    value: f32,
+    /// What the parameter was.
+    before: f32,
+    at: Instant,
+}
+
+impl Asked {
+    /// Forgets what was answered. `heard`: when audio was processed last.
+    pub(super) fn settle(&mut self, params: &DualstepParams, heard: Option<Instant>) {
+        self.0.retain(|request| {
+            let unanswered = control(params, request.id).is_some_and(|control| control.value() == request.before);
+            unanswered && heard.is_none_or(|heard| heard < request.at + ANSWER)
+        });
+    }
+}
+
 /// Where controls write to: the host and the history.
 pub(super) struct Desk<'a> {
     setter: ParamSetter<'a>,
     history: &'a mut History,
+    asked: &'a mut Asked,
 }
 
 impl<'a> Desk<'a> {
     /// `setter` is the host's.
-    pub(super) fn new(setter: ParamSetter<'a>, history: &'a mut History) -> Self {
-        Self { setter, history }
+    pub(super) fn new(setter: ParamSetter<'a>, history: &'a mut History, asked: &'a mut Asked) -> Self {
+        Self { setter, history, asked }
+    }
+
+    /// The value that the user left the control at, or that the host has changed it to since.
+    pub(super) fn value(&self, id: &str, control: &dyn Control) -> f32 {
+        let now = control.value();
+        let asked = self.asked.0.iter().find(|request| request.id == id && request.before == now);
+        self.held(id).or(asked.map(|request| request.value)).unwrap_or(now)
+    }
+
+    /// Values of all parameters that make the sound.
+    pub(super) fn sound(&self, params: &DualstepParams) -> Values {
+        controls(params)
+            .into_iter()
+            .filter(|(id, _)| !LISTENING.contains(id))
+            .map(|(id, control)| (id, self.value(id, control)))
+            .collect()
+    }
+
+    /// The value of a control that the user holds.
+    pub(super) fn held(&self, id: &str) -> Option<f32> {
+        self.history.held().find(|(held, _)| *held == id).map(|(_, value)| value)
     }
 
     /// The user takes hold of a control.
     pub(super) fn begin(&mut self, id: &'static str, control: &dyn Control) {
-        self.history.hold(id, control.value());
+        self.history.hold(id, self.value(id, control));
         control.begin(&self.setter);
     }
 
     /// The user moves it.
     pub(super) fn set(&mut self, id: &'static str, control: &dyn Control, value: f32) {
-        let value = value.clamp(0.0, 1.0);
-        control.set(&self.setter, value);
-        self.history.moved(id, value);
+        let value = nearest(control, value);
+        if value != self.value(id, control) {
+            self.send(id, control, value);
+            self.history.moved(id, value);
+        }
     }
 
-    /// The user lets go.
-    pub(super) fn end(&mut self, id: &'static str, control: &dyn Control) {
-        control.end(&self.setter);
-        self.history.release(id);
+    /// The user lets go of all that is held.
+    pub(super) fn let_go(&mut self, params: &DualstepParams) {
+        let held: Vec<_> = self.history.held().map(|(id, _)| id).collect();
+        for id in held {
+            if let Some(control) = control(params, id) {
+                control.end(&self.setter);
+            }
+            self.history.release(id);
+        }
     }
 
     /// One step, begin to end: a click, a key, a notch of the wheel.
     pub(super) fn change(&mut self, id: &'static str, control: &dyn Control, value: f32) {
-        self.begin(id, control);
-        self.set(id, control, value);
-        self.end(id, control);
+        let change = self.step(id, control, value);
+        self.history.record(change.into_iter().collect(), Instant::now());
     }
 
-    /// Many parameters in one step of undo. `values`: ids and normalized values; what is there already isn't touched.
+    /// Many parameters in one step of undo. `values`: ids and normalized values.
     pub(super) fn change_all(&mut self, params: &DualstepParams, values: &[(&'static str, f32)]) {
         let changes = self.apply(params, values);
         self.history.record(changes, Instant::now());
     }
 
     /// Like [`Desk::change_all`], but not a step of undo.
-    pub(super) fn apply(&mut self, params: &DualstepParams, values: &[(&'static str, f32)]) -> Vec<Change> {
-        let mut changes = Vec::new();
-        for (id, value) in values {
-            let Some(control) = control(params, id) else { continue };
-            let before = control.value();
-            if before != *value {
-                control.begin(&self.setter);
-                control.set(&self.setter, *value);
-                control.end(&self.setter);
-                changes.push(Change { id, before, after: *value });
-            }
-        }
-        changes
+    fn apply(&mut self, params: &DualstepParams, values: &[(&'static str, f32)]) -> Vec<Change> {
+        let values = values.iter();
+        values
+            .filter_map(|(id, value)| self.step(id, control(params, id)?, *value))
+            .collect()
+    }
+
+    /// Sends a value, begin to end, unless it is there already.
+    fn step(&mut self, id: &'static str, control: &dyn Control, value: f32) -> Option<Change> {
+        let (before, after) = (self.value(id, control), nearest(control, value));
+        (before != after).then(|| {
+            control.begin(&self.setter);
+            self.send(id, control, after);
+            control.end(&self.setter);
+            Change { id, before, after }
+        })
+    }
+
+    fn send(&mut self, id: &'static str, control: &dyn Control, value: f32) {
+        let before = control.value();
+        control.set(&self.setter, value);
+        self.asked.0.retain(|request| request.id != id);
+        self.asked.0.push(Request {
+            id,
+            value,
+            before,
+            at: Instant::now(),
+        });
     }
 
     /// Takes back the last change.
@@ -200,23 +270,27 @@ impl<'a> Desk<'a> {
 
     /// Goes to the other side of the A/B comparison, which remembers what it was left with.
     pub(super) fn swap(&mut self, params: &DualstepParams) {
-        let values = self.history.swap(sound(params));
+        let values = self.history.swap(self.sound(params));
         self.apply(params, &values);
     }
 
+    /// Makes the other side of the A/B comparison the same as this one.
+    pub(super) fn copy_to_other(&mut self, params: &DualstepParams) {
+        self.history.copy_to_other(self.sound(params));
+    }
+
     /// What undo and A/B know.
-    pub(super) fn history(&mut self) -> &mut History {
+    pub(super) fn history(&self) -> &History {
         self.history
     }
 }
 
-/// Values in force of all parameters that make the sound.
-pub(super) fn sound(params: &DualstepParams) -> Vec<(&'static str, f32)> {
-    controls(params)
-        .into_iter()
-        .filter(|(id, _)| !LISTENING.contains(id))
-        .map(|(id, control)| (id, control.value()))
-        .collect()
+/// The value that the control can take nearest to `value`.
+fn nearest(control: &dyn Control, value: f32) -> f32 {
+    let value = value.clamp(0.0, 1.0);
+    control
+        .steps()
+        .map_or(value, |steps| (value * steps as f32).round() / steps.max(1) as f32)
 }
 
 #[cfg(test)]

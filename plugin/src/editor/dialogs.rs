@@ -3,8 +3,10 @@
 //! Files are chosen in a list that is drawn inside the panel: the system's own dialog would need a toolkit in the host's process (GTK), or a service that
 //! isn't everywhere (the desktop portal), and on some systems it would stop the host's windows while it is open.
 
+use super::built_in::BUILT_IN;
 use super::control::Desk;
-use super::files::file_stem;
+use super::files::{ENDING, file_stem, is_preset_name, with_ending};
+use super::header::Choice;
 use super::library::Library;
 use super::presets::Preset;
 use super::theme::Palette;
@@ -13,8 +15,6 @@ use egui::{Align2, Button, Id, Key, Modal, RichText, TextEdit, Ui, Vec2, vec2};
 use egui_file::{FileDialog, State};
 use std::path::{Path, PathBuf};
 
-/// Ending of preset files.
-const ENDING: &str = "json";
 /// Size of the list of files, in points. It fits the smallest window.
 const FILES: Vec2 = vec2(520.0, 380.0);
 
@@ -30,8 +30,8 @@ pub(super) struct Dialogs {
 enum Dialog {
     /// Under which name to keep what is set.
     Save(Name),
-    /// Whether to delete a preset.
-    Delete(String),
+    /// Whether to delete a preset: its file and its name.
+    Delete(PathBuf, String),
     /// Which file to take.
     Import(FileDialog),
     /// Which file to write.
@@ -71,8 +71,8 @@ impl Dialogs {
     }
 
     /// Asks whether to delete a preset.
-    pub(super) fn delete(&mut self, name: &str) {
-        self.open = Some(Dialog::Delete(name.to_owned()));
+    pub(super) fn delete(&mut self, path: &Path, name: &str) {
+        self.open = Some(Dialog::Delete(path.to_owned(), name.to_owned()));
     }
 
     /// Asks for a preset file to take.
@@ -95,7 +95,7 @@ impl Dialogs {
         let folder = self.folder.clone().or_else(home).or_else(nearest).unwrap_or_default();
         let mut files = files
             .initial_path(folder)
-            .show_files_filter(Box::new(|path| path.extension().is_some_and(|ending| ending == ENDING)))
+            .show_files_filter(Box::new(is_preset_name))
             .show_rename(false)
             .show_new_folder(false)
             .default_size(FILES)
@@ -113,17 +113,17 @@ impl Dialogs {
         library: &mut Library,
         params: &DualstepParams,
         desk: &mut Desk<'_>,
-        chosen: &mut Option<String>,
+        chosen: &mut Option<Choice>,
     ) {
         let Some(dialog) = self.open.take() else { return };
         self.open = match dialog {
-            Dialog::Save(name) => save(ui, palette, name, library, params, chosen),
-            Dialog::Delete(name) => {
+            Dialog::Save(name) => save(ui, palette, name, library, params, desk, chosen),
+            Dialog::Delete(path, name) => {
                 let text = format!("Delete the preset \"{name}\"? Its file moves to the folder \"replaced\".");
                 match ask(ui, &text, Some("Delete")) {
-                    Answer::None => Some(Dialog::Delete(name)),
+                    Answer::None => Some(Dialog::Delete(path, name)),
                     Answer::No => None,
-                    Answer::Yes => match library.remove(&name) {
+                    Answer::Yes => match library.remove(&path) {
                         Ok(()) => {
                             *chosen = None;
                             None
@@ -136,8 +136,19 @@ impl Dialogs {
                 Answer::None => Some(Dialog::Import(files)),
                 Answer::No => None,
                 Answer::Yes => match path(&files).and_then(|path| Preset::read(&path)) {
-                    Ok(preset) if library.has(&preset.name) => Some(Dialog::ReplacePreset(preset)),
-                    Ok(preset) => take(&preset, library, params, desk, chosen),
+                    Ok(preset) => {
+                        library.look();
+                        if is_built_in(&preset.name) {
+                            // In force already, it is kept under a name that the user chooses.
+                            desk.change_all(params, &preset.values(params));
+                            self.save(&preset.name);
+                            self.open.take()
+                        } else if library.has(&preset.name) {
+                            Some(Dialog::ReplacePreset(preset))
+                        } else {
+                            take(&preset, library, params, desk, chosen)
+                        }
+                    }
                     Err(problem) => Some(Dialog::Problem(problem)),
                 },
             },
@@ -157,7 +168,7 @@ impl Dialogs {
                 Answer::No => None,
                 Answer::Yes => match path(&files).map(with_ending) {
                     Ok(path) if path.exists() => Some(Dialog::ReplaceFile(path)),
-                    Ok(path) => write(&path, params, false),
+                    Ok(path) => write(&path, params, desk, false),
                     Err(problem) => Some(Dialog::Problem(problem)),
                 },
             },
@@ -166,7 +177,7 @@ impl Dialogs {
                 match ask(ui, &text, Some("Replace")) {
                     Answer::None => Some(Dialog::ReplaceFile(path)),
                     Answer::No => None,
-                    Answer::Yes => write(&path, params, true),
+                    Answer::Yes => write(&path, params, desk, true),
                 }
             }
             Dialog::Problem(problem) => match ask(ui, &problem, None) {
@@ -196,10 +207,11 @@ fn save(
     mut name: Name,
     library: &mut Library,
     params: &DualstepParams,
-    chosen: &mut Option<String>,
+    desk: &Desk<'_>,
+    chosen: &mut Option<Choice>,
 ) -> Option<Dialog> {
     let text = name.text.trim().to_owned();
-    let replaces = library.has(&text);
+    let (replaces, taken) = (library.has(&text), is_built_in(&text));
     let mut answer = Answer::None;
     let modal = Modal::new(Id::unique("preset dialog")).show(ui.ctx(), |ui| {
         ui.set_width(400.0);
@@ -210,22 +222,32 @@ fn save(
             field.request_focus();
         }
         let entered = field.lost_focus() && ui.input(|input| input.key_pressed(Key::Enter));
-        if replaces {
+        if taken {
+            ui.small("A preset that Dualstep brings has this name. Choose another one.");
+        } else if replaces {
             ui.small("There is a preset of this name. The old one is kept in the folder \"replaced\".");
         }
         if !name.problem.is_empty() {
             ui.label(RichText::new(&name.problem).color(palette.warning));
         }
-        answer = buttons(ui, Some(if replaces { "Replace" } else { "Save" }), !text.is_empty(), entered);
+        let ready = !text.is_empty() && !taken;
+        answer = buttons(ui, Some(if replaces { "Replace" } else { "Save" }), ready, entered);
     });
     match answer {
-        Answer::Yes => match library.save(&Preset::of(params, &text)) {
-            Ok(()) => {
-                *chosen = Some(text);
-                None
+        Answer::Yes => {
+            library.look();
+            if library.has(&text) && !replaces {
+                // It came while the user typed: ask.
+                return Some(Dialog::Save(name));
             }
-            Err(problem) => Some(Dialog::Save(Name { problem, ..name })),
-        },
+            match library.save(&Preset::of(params, &desk.sound(params), &text)) {
+                Ok(path) => {
+                    *chosen = Some(Choice::Own(path));
+                    None
+                }
+                Err(problem) => Some(Dialog::Save(Name { problem, ..name })),
+            }
+        }
         Answer::No => None,
         Answer::None => (!modal.should_close()).then_some(Dialog::Save(name)),
     }
@@ -269,12 +291,12 @@ fn take(
     library: &mut Library,
     params: &DualstepParams,
     desk: &mut Desk<'_>,
-    chosen: &mut Option<String>,
+    chosen: &mut Option<Choice>,
 ) -> Option<Dialog> {
     match library.save(preset) {
-        Ok(()) => {
+        Ok(path) => {
             desk.change_all(params, &preset.values(params));
-            *chosen = Some(preset.name.clone());
+            *chosen = Some(Choice::Own(path));
             None
         }
         Err(problem) => Some(Dialog::Problem(problem)),
@@ -282,9 +304,14 @@ fn take(
 }
 
 /// Writes what is set to a file, under the file's name.
-fn write(path: &Path, params: &DualstepParams, replace: bool) -> Option<Dialog> {
+fn write(path: &Path, params: &DualstepParams, desk: &Desk<'_>, replace: bool) -> Option<Dialog> {
     let name = path.file_stem().unwrap_or_default().to_string_lossy();
-    Preset::of(params, &name).write(path, replace).err().map(Dialog::Problem)
+    let preset = Preset::of(params, &desk.sound(params), &name);
+    preset.write(path, replace).err().map(Dialog::Problem)
+}
+
+fn is_built_in(name: &str) -> bool {
+    BUILT_IN.iter().any(|(known, ..)| *known == name)
 }
 
 /// The file that was chosen.
@@ -296,14 +323,5 @@ fn path(files: &FileDialog) -> Result<PathBuf, String> {
             path.display()
         )),
         None => Err("No file was chosen.".to_owned()),
-    }
-}
-
-/// The path, with the ending of preset files if it has none.
-fn with_ending(path: PathBuf) -> PathBuf {
-    if path.extension().is_some() {
-        path
-    } else {
-        path.with_extension(ENDING)
     }
 }

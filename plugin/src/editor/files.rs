@@ -4,6 +4,9 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+/// Ending of preset files.
+pub(super) const ENDING: &str = "json";
+
 /// Writes beside the file's place, then renames.
 ///
 /// # Errors
@@ -31,6 +34,21 @@ pub(super) fn write_whole(path: &Path, text: &str, replace: bool) -> Result<(), 
         file.persist_noclobber(path)
     };
     placed.map(drop).map_err(|error| failed(error.error))
+}
+
+/// Whether a preset file may have this name.
+pub(super) fn is_preset_name(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case(ENDING))
+}
+
+/// The path, with the ending of preset files after whatever else it ends with: the "1" of "Live 2.1" is no ending.
+pub(super) fn with_ending(path: PathBuf) -> PathBuf {
+    if is_preset_name(&path) {
+        return path;
+    }
+    let mut path = path.into_os_string();
+    path.push(format!(".{ENDING}"));
+    path.into()
 }
 
 /// `stem.json`, or with a number if that exists.
@@ -77,6 +95,18 @@ mod tests {
         assert_eq!(here, 1, "nothing unfinished is left");
         let refused = write_whole(Path::new("a.json"), "4", true).expect_err("relative");
         assert!(refused.contains("whole path") && !Path::new("a.json").exists(), "{refused}");
+    }
+
+    #[test]
+    fn what_follows_a_dot_is_no_ending() {
+        for (path, ending) in [
+            ("Live 2", "Live 2.json"),
+            ("Live 2.1", "Live 2.1.json"),
+            ("a.json", "a.json"),
+            ("a.JSON", "a.JSON"),
+        ] {
+            assert_eq!(with_ending(path.into()), Path::new(ending));
+        }
     }
 
     #[test]

@@ -1,23 +1,32 @@
 //! The host's hold on an open window.
 
 use super::panel::Instance;
+use nice_plug::context::gui::GuiContext;
 use nice_plug::editor::EditorHandle;
 use nice_plug::editor::dpi::NativeSize;
 use nice_plug::prelude::ParentWindowHandle;
 use nice_plug_egui::EguiEditorHandle;
 use std::sync::Arc;
 
-/// `nice_plug_egui`'s handle, which also tells the panel whether it is hidden: a window goes on drawing when it is.
+/// `nice_plug_egui`'s handle, which also tells the panel whether it is hidden, since a window goes on drawing when it is, and lets go of what the user holds
+/// when it goes away.
 pub struct PanelHandle {
     inner: EguiEditorHandle,
     instance: Arc<Instance>,
+    gui: GuiContext,
 }
 
 impl PanelHandle {
     /// For a window that was just made.
-    pub(super) fn new(inner: EguiEditorHandle, instance: Arc<Instance>) -> Self {
+    pub(super) fn new(inner: EguiEditorHandle, instance: Arc<Instance>, gui: GuiContext) -> Self {
         instance.set_hidden(false);
-        Self { inner, instance }
+        Self { inner, instance, gui }
+    }
+}
+
+impl Drop for PanelHandle {
+    fn drop(&mut self) {
+        self.instance.let_go(self.gui.param_setter());
     }
 }
 
@@ -40,6 +49,7 @@ impl EditorHandle for PanelHandle {
 
     fn hide(&self, window: &Self::Window) -> Result<(), Self::Error> {
         self.instance.set_hidden(true);
+        self.instance.let_go(self.gui.param_setter());
         self.inner.hide(window)
     }
 

@@ -1,7 +1,7 @@
 //! The first line: presets, A/B, undo, theme, bypass.
 
 use super::built_in::BUILT_IN;
-use super::control::{Desk, sound};
+use super::control::Desk;
 use super::dialogs::Dialogs;
 use super::library::Library;
 use super::presets::Preset;
@@ -9,6 +9,15 @@ use super::theme::Palette;
 use crate::DualstepParams;
 use egui::{Button, ComboBox, Response, RichText, Shape, Stroke, Ui, WidgetInfo, vec2};
 use std::path::PathBuf;
+
+/// A preset in the list. Names of one's own needn't be unique: files come from elsewhere.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Choice {
+    /// One that the plugin brings, by its index.
+    BuiltIn(usize),
+    /// One of the user's, by its file.
+    Own(PathBuf),
+}
 
 /// What the user does with presets.
 #[derive(Default)]
@@ -27,39 +36,13 @@ impl PresetBar {
         }
     }
 
-    fn find(&self, name: &str) -> Option<Preset> {
-        let own = self
-            .library
-            .iter()
-            .flat_map(Library::presets)
-            .find(|preset| preset.name == name)
-            .cloned();
-        own.or_else(|| BUILT_IN.iter().position(|(known, ..)| *known == name).and_then(Preset::built_in))
-    }
-
-    /// Names of all presets, in the list's order.
-    fn names(&self) -> Vec<String> {
-        let own = self.library.iter().flat_map(Library::presets).map(|preset| preset.name.clone());
-        BUILT_IN.iter().map(|(name, ..)| (*name).to_owned()).chain(own).collect()
-    }
-
-    /// The name to show: of the preset that was chosen last, or of one that is in force.
-    fn title(&self, params: &DualstepParams, chosen: &mut Option<String>) -> String {
-        if let Some(name) = chosen.as_deref()
-            && let Some(preset) = self.find(name)
-        {
-            return if preset.is_in_force(params) {
-                name.to_owned()
-            } else {
-                format!("{name} (changed)")
-            };
-        }
-        let names = self.names();
-        let name = names
-            .into_iter()
-            .find(|name| self.find(name).is_some_and(|preset| preset.is_in_force(params)));
-        chosen.clone_from(&name);
-        name.unwrap_or_else(|| "Own setting".to_owned())
+    /// All presets, in the list's order.
+    fn presets(&self) -> Vec<(Choice, Preset)> {
+        let built_in = (0..BUILT_IN.len()).filter_map(|index| Some((Choice::BuiltIn(index), Preset::built_in(index)?)));
+        let own = self.library.iter().flat_map(Library::presets);
+        built_in
+            .chain(own.map(|(path, preset)| (Choice::Own(path.clone()), preset.clone())))
+            .collect()
     }
 
     /// Draws the list and its buttons. `chosen`: the preset that was chosen last.
@@ -69,31 +52,40 @@ impl PresetBar {
         palette: &Palette,
         params: &DualstepParams,
         desk: &mut Desk<'_>,
-        chosen: &mut Option<String>,
+        chosen: &mut Option<Choice>,
     ) {
-        let title = self.title(params, chosen);
-        let names = self.names();
-        let here = names.iter().position(|name| Some(name) == chosen.as_ref());
-        let mut pick: Option<String> = None;
+        let presets = self.presets();
+        let sound = desk.sound(params);
+        let find = |chosen: &Choice| presets.iter().position(|(choice, _)| choice == chosen);
+        let here = chosen.as_ref().and_then(find);
+        // Without one that was chosen, one that is in force.
+        let here = here.or_else(|| presets.iter().position(|(_, preset)| preset.holds(params, &sound)));
+        *chosen = here.map(|index| presets[index].0.clone());
+        let title = match here.map(|index| &presets[index].1) {
+            Some(preset) if preset.holds(params, &sound) => preset.name.clone(),
+            Some(preset) => format!("{} (changed)", preset.name),
+            None => "Own setting".to_owned(),
+        };
+        let mut pick = None;
         if icon(ui, palette, Icon::Left, "Previous preset", true).clicked() {
-            pick = Some(names[here.map_or(0, |index| (index + names.len() - 1) % names.len())].clone());
+            pick = Some(here.map_or(0, |index| (index + presets.len() - 1) % presets.len()));
         }
         let list = ComboBox::from_id_salt("presets")
             .width(190.0)
             .height(420.0)
             .selected_text(title)
             .show_ui(ui, |ui| {
-                for (index, name) in names.iter().enumerate() {
+                for (index, (_, preset)) in presets.iter().enumerate() {
                     if index == BUILT_IN.len() {
                         ui.separator();
                     }
-                    let response = ui.selectable_label(Some(index) == here, name);
+                    let response = ui.selectable_label(Some(index) == here, &preset.name);
                     let response = match BUILT_IN.get(index) {
                         Some((_, what, _)) => response.on_hover_text(*what),
                         None => response,
                     };
                     if response.clicked() {
-                        pick = Some(name.clone());
+                        pick = Some(index);
                     }
                 }
                 for reason in self.library.iter().flat_map(Library::refused) {
@@ -103,34 +95,40 @@ impl PresetBar {
         list.response
             .widget_info(|| WidgetInfo::labeled(egui::Role::ComboBox, true, "Presets"));
         if icon(ui, palette, Icon::Right, "Next preset", true).clicked() {
-            pick = Some(names[here.map_or(0, |index| (index + 1) % names.len())].clone());
+            pick = Some(here.map_or(0, |index| (index + 1) % presets.len()));
         }
-        if let Some(preset) = pick.and_then(|name| self.find(&name)) {
+        if let Some((choice, preset)) = pick.and_then(|index| presets.get(index)) {
             desk.change_all(params, &preset.values(params));
-            *chosen = Some(preset.name);
+            *chosen = Some(choice.clone());
         }
-        self.menu(ui, chosen.as_deref());
+        let named = chosen.as_ref().and_then(find).map(|index| &presets[index]);
+        self.menu(ui, named);
         if let Some(library) = &mut self.library {
             self.dialogs.show(ui, palette, library, params, desk, chosen);
         }
     }
 
-    fn menu(&mut self, ui: &mut Ui, chosen: Option<&str>) {
+    fn menu(&mut self, ui: &mut Ui, chosen: Option<&(Choice, Preset)>) {
         let Some(library) = &mut self.library else {
             ui.add_enabled(false, Button::new("Preset"))
                 .on_disabled_hover_text("Presets can't be kept: the system names no folder for your data. Is HOME set?");
             return;
         };
-        let own = chosen.filter(|name| library.has(name));
+        let own = chosen.and_then(|(choice, preset)| match choice {
+            Choice::Own(path) => Some((path, &*preset.name)),
+            Choice::BuiltIn(_) => None,
+        });
         let dialogs = &mut self.dialogs;
         ui.menu_button("Preset", |ui| {
             let hint = "Keep what is set now under a name.";
             if ui.button("Save as...").on_hover_text(hint).clicked() {
-                dialogs.save(own.unwrap_or_default());
+                library.look();
+                dialogs.save(own.map_or("", |(_, name)| name));
             }
             let delete = ui.add_enabled(own.is_some(), Button::new("Delete..."));
-            if delete.on_disabled_hover_text("Only your own presets can be deleted.").clicked() {
-                dialogs.delete(own.unwrap_or_default());
+            let clicked = delete.on_disabled_hover_text("Only your own presets can be deleted.").clicked();
+            if let (true, Some((path, name))) = (clicked, own) {
+                dialogs.delete(path, name);
             }
             ui.separator();
             let hint = "Take a preset file into your own presets.";
@@ -139,7 +137,7 @@ impl PresetBar {
             }
             let hint = "Write what is set now to a file, for others.";
             if ui.button("Export...").on_hover_text(hint).clicked() {
-                dialogs.export(library, chosen.unwrap_or("Dualstep preset"));
+                dialogs.export(library, chosen.map_or("Dualstep preset", |(_, preset)| &preset.name));
             }
             ui.separator();
             let folder = library.folder().display().to_string();
@@ -171,7 +169,7 @@ pub(super) fn compare(ui: &mut Ui, palette: &Palette, params: &DualstepParams, d
         .on_hover_text(format!("Makes {other} the same as {side}."))
         .clicked()
     {
-        desk.history().copy_to_other(sound(params));
+        desk.copy_to_other(params);
     }
     ui.add_space(6.0);
     let (can_undo, can_redo) = (desk.history().can_undo(), desk.history().can_redo());

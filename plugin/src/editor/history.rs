@@ -26,6 +26,16 @@ struct Side {
     last: Option<Instant>,
 }
 
+impl Side {
+    fn push(&mut self, step: Vec<Change>) {
+        self.undone.clear();
+        self.done.push(step);
+        if self.done.len() > DEPTH {
+            self.done.remove(0);
+        }
+    }
+}
+
 /// Undo history and A/B comparison. Each side has its own steps of undo.
 #[derive(Debug, Default)]
 pub(super) struct History {
@@ -56,6 +66,11 @@ impl History {
         }
     }
 
+    /// Controls that the user holds, with their values.
+    pub(super) fn held(&self) -> impl Iterator<Item = (&'static str, f32)> {
+        self.held.iter().map(|change| (change.id, change.after))
+    }
+
     /// The user lets go.
     pub(super) fn release(&mut self, id: &'static str) {
         if let Some(index) = self.held.iter().position(|change| change.id == id) {
@@ -71,7 +86,6 @@ impl History {
             return;
         }
         let side = &mut self.sides[self.current];
-        side.undone.clear();
         let soon = side.last.is_some_and(|last| now.duration_since(last) < MERGE);
         side.last = Some(now);
         if soon
@@ -80,12 +94,10 @@ impl History {
             && old.id == new.id
         {
             old.after = new.after;
+            side.undone.clear();
             return;
         }
-        side.done.push(changes);
-        if side.done.len() > DEPTH {
-            side.done.remove(0);
-        }
+        side.push(changes);
     }
 
     /// The last step, which is then undone.
@@ -131,9 +143,22 @@ impl History {
         self.other.replace(values.clone()).unwrap_or(values)
     }
 
-    /// The other side becomes the same as this one.
+    /// The other side becomes the same as this one, which is one step of undo there.
     pub(super) fn copy_to_other(&mut self, values: Values) {
-        self.other = Some(values);
+        let old = self.other.replace(values.clone()).unwrap_or_default();
+        let changes: Vec<_> = values
+            .into_iter()
+            .filter_map(|(id, after)| {
+                let (_, before) = *old.iter().find(|(known, _)| *known == id)?;
+                (before != after).then_some(Change { id, before, after })
+            })
+            .collect();
+        if !changes.is_empty() {
+            let side = &mut self.sides[1 - self.current];
+            // Later changes there don't merge with ones from before.
+            side.last = None;
+            side.push(changes);
+        }
     }
 }
 
@@ -183,5 +208,10 @@ mod tests {
         assert_eq!(history.swap(vec![("mix", 0.5)]), [("mix", 0.2)]);
         history.copy_to_other(vec![("mix", 0.2)]);
         assert_eq!(history.swap(vec![("mix", 0.2)]), [("mix", 0.2)]);
+        assert_eq!(
+            history.undo(),
+            [change("mix", 0.5, 0.2)],
+            "the copy is a step of the side that it changed"
+        );
     }
 }

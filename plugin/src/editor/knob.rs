@@ -49,6 +49,8 @@ pub(super) struct Knob<'a> {
 #[derive(Clone, Default)]
 struct Entry {
     text: String,
+    /// Whether the text is the user's: what stood there is rounded, and isn't sent.
+    typed: bool,
     /// Why it wasn't taken.
     refused: bool,
     /// Whether it was shown before: on the first frame it takes the focus.
@@ -69,7 +71,7 @@ impl Knob<'_> {
         let response = ui.interact(dial, Id::unique(("knob", self.id)), Sense::click_and_drag());
         self.turn(ui, desk, &response);
 
-        let value = self.held(ui, &response).unwrap_or_else(|| self.control.value());
+        let value = desk.value(self.id, self.control);
         let text = self.control.text(value);
         response.widget_info(|| WidgetInfo::slider(true, f64::from(value), self.control.name()));
         self.paint(ui, palette, &response, value);
@@ -95,41 +97,35 @@ impl Knob<'_> {
         })
     }
 
-    /// The value while the user drags. Hosts report it back late.
-    fn held(&self, ui: &Ui, response: &Response) -> Option<f32> {
-        response.dragged().then(|| ui.data(|data| data.get_temp(response.id))).flatten()
-    }
-
-    /// Pointer, wheel and keys.
+    /// Pointer, wheel and keys. The panel ends what a drag begins: a drag may end in other ways than here.
     fn turn(&self, ui: &mut Ui, desk: &mut Desk<'_>, response: &Response) {
         let (id, control) = (self.id, self.control);
         let fine = if ui.input(|input| input.modifiers.shift) { FINE } else { 1.0 };
+        let step = control.steps().map(|steps| 1.0 / steps.max(1) as f32);
         if response.drag_started_by(PointerButton::Primary) {
             desk.begin(id, control);
-            ui.data_mut(|data| data.insert_temp(response.id, control.value()));
+            ui.data_mut(|data| data.insert_temp(response.id, desk.value(id, control)));
         }
-        if response.dragged_by(PointerButton::Primary)
-            && let Some(value) = ui.data(|data| data.get_temp::<f32>(response.id))
-        {
+        if response.dragged_by(PointerButton::Primary) && desk.held(id).is_some() {
             let delta = response.drag_delta();
-            let moved = (value + fine * (delta.x - delta.y) / TRAVEL).clamp(0.0, 1.0);
-            if moved != value {
-                ui.data_mut(|data| data.insert_temp(response.id, moved));
-                desk.set(id, control, moved);
-            }
-        }
-        if response.drag_stopped_by(PointerButton::Primary) {
-            ui.data_mut(|data| data.remove::<f32>(response.id));
-            desk.end(id, control);
+            // Where the pointer is, between two steps too.
+            let position = ui.data_mut(|data| {
+                let position = data.get_temp_mut_or_default::<f32>(response.id);
+                *position = (*position + fine * (delta.x - delta.y) / TRAVEL).clamp(0.0, 1.0);
+                *position
+            });
+            desk.set(id, control, position);
         }
         if response.double_clicked() {
             desk.change(id, control, control.default());
         }
-        let step = fine * control.steps().map_or(STEP, |steps| 1.0 / steps.max(1) as f32);
         if response.hovered() && !response.dragged() {
             let notches = ui.input(wheel);
             if notches != 0.0 {
-                desk.change(id, control, control.value() + step * notches);
+                let moved = step.map_or(fine * STEP * notches, |step| {
+                    step * whole_notches(ui, response.id.with("wheel"), notches)
+                });
+                desk.change(id, control, desk.value(id, control) + moved);
             }
         }
         if response.has_focus() {
@@ -141,25 +137,24 @@ impl Knob<'_> {
                 };
                 memory.set_focus_lock_filter(response.id, filter);
             });
-            if let Some(value) = self.key(ui, step) {
+            if let Some(value) = self.key(ui, desk.value(id, control), step.unwrap_or(fine * STEP)) {
                 desk.change(id, control, value);
             }
         }
     }
 
     /// What a key asks for.
-    fn key(&self, ui: &mut Ui, step: f32) -> Option<f32> {
+    fn key(&self, ui: &mut Ui, value: f32, step: f32) -> Option<f32> {
         let control = self.control;
-        let value = control.value();
         let pressed = |key: Key| ui.input_mut(|input| input.consume_key(Modifiers::NONE, key) || input.consume_key(Modifiers::SHIFT, key));
         if pressed(Key::ArrowUp) || pressed(Key::ArrowRight) {
             Some(value + step)
         } else if pressed(Key::ArrowDown) || pressed(Key::ArrowLeft) {
             Some(value - step)
         } else if pressed(Key::PageUp) {
-            Some(value + PAGE)
+            Some(value + PAGE.max(step))
         } else if pressed(Key::PageDown) {
-            Some(value - PAGE)
+            Some(value - PAGE.max(step))
         } else if pressed(Key::Home) {
             Some(0.0)
         } else if pressed(Key::End) {
@@ -174,9 +169,9 @@ impl Knob<'_> {
                 })
             });
             if let Some(text) = typed {
-                self.edit(ui, text);
+                self.edit(ui, text, true);
             } else if pressed(Key::Enter) {
-                self.edit(ui, control.text(value));
+                self.edit(ui, control.text(value), false);
             }
             None
         }
@@ -186,8 +181,12 @@ impl Knob<'_> {
         Id::unique(("number", self.id))
     }
 
-    fn edit(&self, ui: &Ui, text: String) {
-        let entry = Entry { text, ..Entry::default() };
+    fn edit(&self, ui: &Ui, text: String, typed: bool) {
+        let entry = Entry {
+            text,
+            typed,
+            ..Entry::default()
+        };
         ui.data_mut(|data| data.insert_temp(self.entry_id(), entry));
     }
 
@@ -210,7 +209,7 @@ impl Knob<'_> {
                 if hot { palette.text } else { palette.faint },
             );
             if response.on_hover_cursor(CursorIcon::Text).clicked() {
-                self.edit(ui, text.to_owned());
+                self.edit(ui, text.to_owned(), false);
             }
             return;
         };
@@ -224,21 +223,22 @@ impl Knob<'_> {
             .text_color(colour)
             .show(&mut child);
         let response = output.response.response;
+        if response.changed() {
+            (entry.typed, entry.refused) = (true, false);
+        }
         if !entry.shown {
             entry.shown = true;
             response.request_focus();
             let mut state = output.state;
             let all = CCursorRange::two(CCursor::new(0), CCursor::new(entry.text.chars().count()));
             // What a key began is gone on with; what stood there is replaced.
-            let begun = entry.text.chars().count() == 1;
-            state
-                .cursor
-                .set_char_range(Some(if begun { CCursorRange::one(CCursor::new(1)) } else { all }));
+            let end = CCursorRange::one(CCursor::new(entry.text.chars().count()));
+            state.cursor.set_char_range(Some(if entry.typed { end } else { all }));
             state.store(ui.ctx(), id);
         } else if response.lost_focus() {
             let (escape, enter) = ui.input(|input| (input.key_pressed(Key::Escape), input.key_pressed(Key::Enter)));
             match self.control.parse(&entry.text) {
-                Some(value) if !escape => {
+                Some(value) if entry.typed && !escape => {
                     desk.change(self.id, self.control, value);
                     ui.data_mut(|data| data.remove::<Entry>(id));
                     return;
@@ -252,8 +252,6 @@ impl Knob<'_> {
                     return;
                 }
             }
-        } else if response.changed() {
-            entry.refused = false;
         }
         if entry.refused {
             let example = self.control.text(self.control.default());
@@ -339,6 +337,17 @@ fn wheel(input: &egui::InputState) -> f32 {
             _ => 0.0,
         })
         .sum()
+}
+
+/// Notches for a control of steps: what isn't a whole one yet waits for the rest.
+fn whole_notches(ui: &Ui, id: Id, notches: f32) -> f32 {
+    ui.data_mut(|data| {
+        let waiting = data.get_temp_mut_or_default::<f32>(id);
+        *waiting += notches;
+        let whole = waiting.trunc();
+        *waiting -= whole;
+        whole
+    })
 }
 
 /// Part of a circle between two angles.

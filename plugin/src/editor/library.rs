@@ -1,6 +1,6 @@
 //! The user's presets: a folder with one file each.
 
-use super::files::{file_stem, free_path};
+use super::files::{file_stem, free_path, is_preset_name};
 use super::presets::Preset;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -33,7 +33,7 @@ impl Library {
         self.refused.clear();
         let Ok(entries) = fs::read_dir(&self.folder) else { return };
         let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
-        paths.retain(|path| path.is_file() && path.extension().is_some_and(|extension| extension == "json"));
+        paths.retain(|path| path.is_file() && is_preset_name(path));
         paths.sort();
         for path in paths {
             match Preset::read(&path) {
@@ -44,9 +44,9 @@ impl Library {
         self.presets.sort_by_key(|(_, preset)| preset.name.to_lowercase());
     }
 
-    /// All presets, by name.
-    pub(super) fn presets(&self) -> impl Iterator<Item = &Preset> {
-        self.presets.iter().map(|(_, preset)| preset)
+    /// All presets with their files, by name. Files may share a name.
+    pub(super) fn presets(&self) -> impl Iterator<Item = &(PathBuf, Preset)> {
+        self.presets.iter()
     }
 
     /// Why some files aren't shown.
@@ -61,14 +61,14 @@ impl Library {
 
     /// Whether there is one of that name.
     pub(super) fn has(&self, name: &str) -> bool {
-        self.presets().any(|preset| preset.name == name)
+        self.presets().any(|(_, preset)| preset.name == name)
     }
 
-    /// Saves a preset. One of the same name moves to the folder of what was replaced.
+    /// Saves a preset, and gives its file. One of the same name moves to the folder of what was replaced.
     ///
     /// # Errors
     /// Why it isn't saved, for the user.
-    pub(super) fn save(&mut self, preset: &Preset) -> Result<(), String> {
+    pub(super) fn save(&mut self, preset: &Preset) -> Result<PathBuf, String> {
         let old = self.presets.iter().position(|(_, known)| known.name == preset.name);
         let path = match old {
             Some(index) => {
@@ -82,17 +82,14 @@ impl Library {
         };
         let result = preset.write(&path, old.is_some());
         self.look();
-        result
+        result.map(|()| path)
     }
 
     /// Moves a preset to the folder of what was replaced.
     ///
     /// # Errors
     /// If the system refuses.
-    pub(super) fn remove(&mut self, name: &str) -> Result<(), String> {
-        let Some((path, _)) = self.presets.iter().find(|(_, preset)| preset.name == name) else {
-            return Err(format!("There is no preset \"{name}\" in {}.", self.folder.display()));
-        };
+    pub(super) fn remove(&mut self, path: &Path) -> Result<(), String> {
         let kept = self.place_for_replaced(path)?;
         let result = fs::rename(path, kept).map_err(|error| format!("{} can't be moved: {error}.", path.display()));
         self.look();
@@ -119,25 +116,27 @@ mod tests {
         let mut library = Library::open(folder.path().join("presets"));
         assert_eq!(library.presets().count(), 0);
         let params = DualstepParams::default();
-        let mut preset = Preset::of(&params, "Café / Wien: 1928?");
-        library.save(&preset).expect("saved");
+        let defaults = Preset::built_in(0).expect("a preset").values(&params);
+        let mut preset = Preset::of(&params, &defaults, "Café / Wien: 1928?");
+        let path = library.save(&preset).expect("saved");
         let again = Library::open(library.folder().to_owned());
-        assert_eq!(again.presets().next(), Some(&preset));
+        assert_eq!(again.presets().next(), Some(&(path.clone(), preset.clone())));
 
         preset.values.insert("mix".to_owned(), "40 %".to_owned());
         library.save(&preset).expect("replaced");
-        library.save(&preset).expect("replaced again");
-        assert_eq!(library.presets().collect::<Vec<_>>(), [&preset]);
+        assert_eq!(library.save(&preset).as_ref(), Ok(&path), "replaced again");
+        let found = |library: &Library| library.presets().map(|(_, preset)| preset.clone()).collect::<Vec<_>>();
+        assert_eq!(found(&library), [preset.clone()]);
         // Another name that makes the same file name.
         let mut other = preset.clone();
         other.name = "Café : Wien/ 1928*".to_owned();
         library.save(&other).expect("beside it");
         assert_eq!(library.presets().count(), 2);
-        library.remove(&preset.name).expect("removed");
-        assert_eq!(library.presets().collect::<Vec<_>>(), [&other]);
+        library.remove(&path).expect("removed");
+        assert_eq!(found(&library), [other]);
         let kept = fs::read_dir(library.folder().join("replaced")).expect("a folder").count();
         assert_eq!(kept, 3, "two replaced, one removed");
-        assert!(library.remove("quux").is_err());
+        assert!(library.remove(&path).is_err(), "it is gone");
     }
 
     #[test]
@@ -152,7 +151,7 @@ mod tests {
         assert!(library.refused()[0].contains("a.json"), "{:?}", library.refused());
         assert!(garbage.exists());
         assert!(
-            Preset::of(&DualstepParams::default(), "x").write(&garbage, false).is_err(),
+            Preset::of(&DualstepParams::default(), &[], "x").write(&garbage, false).is_err(),
             "nothing is written over"
         );
         assert_eq!(fs::read_to_string(&garbage).expect("read"), "{");

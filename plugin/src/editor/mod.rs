@@ -72,9 +72,9 @@ impl Editor for PanelEditor {
         let state = EguiEditorState::from_size(self.logical_size(), 1.0);
         let spawned = create_egui_editor(state, notifier, settings, panel)
             .ok_or("the editor's window can't be made")?
-            .spawn(parent, wait_for_parent, fallback_scale_factor, gui_context, host)?;
+            .spawn(parent, wait_for_parent, fallback_scale_factor, gui_context.clone(), host)?;
         Ok(SpawnedEditor {
-            handle: PanelHandle::new(spawned.handle, Arc::clone(&self.instance)),
+            handle: PanelHandle::new(spawned.handle, Arc::clone(&self.instance), gui_context),
             window: spawned.window,
         })
     }

@@ -2,8 +2,8 @@
 
 use super::PanelSize;
 use super::analysis::Analysis;
-use super::control::{Control, Desk, OUTPUT_SECTION, control};
-use super::header::{PresetBar, compare};
+use super::control::{Asked, Desk, OUTPUT_SECTION, control};
+use super::header::{Choice, PresetBar, compare};
 use super::history::History;
 use super::knob::{Activity, Knob};
 use super::meters::{meter, readings};
@@ -24,13 +24,15 @@ use nice_plug_egui::resizable_window::paint_resize_corner;
 use nice_plug_egui::{Frame, NiceEguiApp, RepaintNotifier};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Time between two pictures while audio plays.
 const FRAME: Duration = Duration::from_millis(33);
 /// The same while nothing plays.
 const IDLE: Duration = Duration::from_millis(200);
+/// Time without samples after which nothing plays: longer than any block of a host.
+const SILENCE: Duration = Duration::from_secs(1);
 /// Time constant of the numbers in the knobs, in seconds.
 const SMOOTH_S: f32 = 0.25;
 /// Sizes in points.
@@ -61,7 +63,8 @@ pub struct Instance {
 #[derive(Default)]
 struct Memory {
     history: History,
-    chosen: Option<String>,
+    asked: Asked,
+    chosen: Option<Choice>,
     view: View,
     divider: Option<f32>,
     forgotten_dropouts: u64,
@@ -95,6 +98,18 @@ impl Instance {
         self.hidden.store(hidden, Relaxed);
     }
 
+    /// Ends what the user holds: nobody will once the window is gone.
+    pub fn let_go(&self, setter: ParamSetter<'_>) {
+        let mut memory = self.memory();
+        let Memory { history, asked, .. } = &mut *memory;
+        Desk::new(setter, history, asked).let_go(&self.params);
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        // Nothing else panics while it holds the lock; what is remembered is of use in any case.
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn title(&self) -> &'static str {
         self.title
     }
@@ -114,10 +129,10 @@ pub struct Panel {
     spectrogram: Spectrogram,
     /// Smoothed, in dB: what stage 1 removes, what stage 2 changes, by how much the compressor lowers what is loud.
     amounts: [f32; 3],
-    /// When samples came last, and when the amounts were smoothed last.
+    /// When samples came last, and when they were looked for last.
     heard: Option<Instant>,
-    smoothed: Instant,
-    /// While the window is open.
+    looked: Instant,
+    /// From the window's first moment on.
     gui: Option<GuiContext>,
     notifier: RepaintNotifier,
 }
@@ -134,7 +149,7 @@ impl Panel {
             spectrogram: Spectrogram::default(),
             amounts: [0.0, -120.0, 0.0],
             heard: None,
-            smoothed: Instant::now(),
+            looked: Instant::now(),
             gui: None,
             notifier: RepaintNotifier::new(),
             instance: Arc::clone(instance),
@@ -150,23 +165,26 @@ impl Panel {
     pub fn prepare(&self, context: &Context) {
         theme::install(context);
         context.set_theme(self.settings.theme());
+        // The window is the host's to close.
+        context.options_mut(|options| options.quit_shortcuts.clear());
     }
 
     /// Draws the panel into all of `ui`, and does what the user does.
     pub fn draw(&mut self, ui: &mut Ui, setter: ParamSetter<'_>) {
         let instance = Arc::clone(&self.instance);
-        // Nothing else panics while it holds the lock; what is remembered is of use in any case.
-        let mut memory = instance.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut memory = instance.memory();
         let Memory {
             history,
+            asked,
             chosen,
             view,
             divider,
             forgotten_dropouts,
             output_open,
         } = &mut *memory;
-        let mut desk = Desk::new(setter, history);
         self.listen(ui.ctx());
+        asked.settle(&instance.params, self.heard);
+        let mut desk = Desk::new(setter, history, asked);
 
         let palette = Palette::of(ui.theme());
         let all = ui.max_rect();
@@ -208,35 +226,48 @@ impl Panel {
         self.controls(ui, &palette, controls, &instance.params, &mut desk, output_open);
         row(ui, status, |ui| {
             ScrollArea::horizontal().id_salt("status").show(ui, |ui| {
-                ui.horizontal(|ui| status_line(ui, &palette, &instance.status, &self.weights, forgotten_dropouts));
+                ui.horizontal(|ui| status_line(ui, &palette, &instance.status, self.playing(), &self.weights, forgotten_dropouts));
             });
         });
+        if ui.ctx().dragged_id().is_none() {
+            desk.let_go(&instance.params);
+        }
     }
 
     /// Takes in what was played since the last picture, and plans the next one.
     fn listen(&mut self, context: &Context) {
         let status = &self.instance.status;
-        let columns = self.analysis.update(status);
         let now = Instant::now();
+        let passed = now.duration_since(std::mem::replace(&mut self.looked, now));
+        let columns = self.analysis.update(status, passed);
         if !columns.is_empty() {
             self.heard = Some(now);
             self.spectrogram.push(context, &columns);
         }
-        let passed = now.duration_since(self.smoothed).as_secs_f32();
-        self.smoothed = now;
-        let share = 1.0 - (-passed / SMOOTH_S).exp();
-        let running = status.state() == WorkerState::Running;
-        let (removed_db, restored_db) = if running {
+        let playing = self.playing();
+        if !playing {
+            self.analysis.rest(passed);
+        }
+        let share = 1.0 - (-passed.as_secs_f32() / SMOOTH_S).exp();
+        let (removed_db, restored_db) = if playing && status.state() == WorkerState::Running {
             (status.removed_db(), status.restored_db())
         } else {
             (0.0, -120.0)
         };
-        let now_db = [removed_db, restored_db, compressor_reduction_db(status, &self.instance.params)];
-        for (amount, now_db) in self.amounts.iter_mut().zip(now_db) {
+        let reduction_db = if playing {
+            compressor_reduction_db(status, &self.instance.params)
+        } else {
+            0.0
+        };
+        for (amount, now_db) in self.amounts.iter_mut().zip([removed_db, restored_db, reduction_db]) {
             *amount += share * (now_db - *amount);
         }
-        let playing = self.heard.is_some_and(|heard| now.duration_since(heard) < Duration::from_secs(1));
         context.request_repaint_after(if playing { FRAME } else { IDLE });
+    }
+
+    /// Whether the host processes audio.
+    fn playing(&self) -> bool {
+        self.heard.is_some_and(|heard| self.looked.duration_since(heard) < SILENCE)
     }
 
     fn theme_button(&mut self, ui: &mut Ui) {
@@ -357,8 +388,8 @@ impl Panel {
         }
         let on = OUTPUT_SECTION
             .iter()
-            .filter_map(|id| control(params, id))
-            .filter(|control| !is_default(*control))
+            .filter_map(|id| Some((id, control(params, id)?)))
+            .filter(|(id, control)| desk.value(id, *control) != control.default())
             .count();
         let name = if on > 0 {
             format!("Output section: {on} on")
@@ -385,6 +416,8 @@ impl NiceEguiApp for Panel {
         let window = Palette::of(self.settings.theme()).window;
         frame.set_clear_color(Rgba::from(window));
         self.gui = Some(gui);
+        // Hosts ask for the size in pixels before it changes for the first time.
+        self.instance.size().set_scale_factor(frame.baseview_window().scale_factor());
         Ok(())
     }
 
@@ -407,10 +440,6 @@ impl NiceEguiApp for Panel {
         let logical = [size.logical.width.round() as u32, size.logical.height.round() as u32];
         self.instance.size().set(logical);
         self.instance.size().set_scale_factor(size.scale_factor);
-    }
-
-    fn editor_closed(&mut self) {
-        self.gui = None;
     }
 }
 
@@ -441,10 +470,6 @@ fn resize_corner(ui: &mut Ui) {
     }
     paint_resize_corner(ui, &response);
     let _ = response.on_hover_cursor(egui::CursorIcon::ResizeNwSe);
-}
-
-fn is_default(control: &dyn Control) -> bool {
-    control.value() == control.default()
 }
 
 /// What the compressor takes from what is loud, in dB: 0 or less. Its make-up, which what is quiet gets too, is left out.

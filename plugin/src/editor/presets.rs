@@ -25,12 +25,11 @@ pub(super) struct Preset {
 }
 
 impl Preset {
-    /// What is in force, under a name.
-    pub(super) fn of(params: &DualstepParams, name: &str) -> Self {
-        let values = controls(params)
-            .into_iter()
-            .filter(|(id, _)| !LISTENING.contains(id))
-            .map(|(id, control)| (id.to_owned(), control.text(control.value())))
+    /// Values under a name.
+    pub(super) fn of(params: &DualstepParams, values: &[(&'static str, f32)], name: &str) -> Self {
+        let values = values
+            .iter()
+            .filter_map(|(id, value)| Some(((*id).to_owned(), control(params, id)?.text(*value))))
             .collect();
         Self {
             format: FORMAT,
@@ -61,11 +60,12 @@ impl Preset {
             .collect()
     }
 
-    /// Whether this is what is in force, as far as texts tell.
-    pub(super) fn is_in_force(&self, params: &DualstepParams) -> bool {
-        self.values(params)
-            .iter()
-            .all(|(id, value)| control(params, id).is_none_or(|control| control.text(*value) == control.text(control.value())))
+    /// Whether these are its values, as far as texts tell. `values`: those of all parameters that make the sound.
+    pub(super) fn holds(&self, params: &DualstepParams, values: &[(&'static str, f32)]) -> bool {
+        let own = self.values(params);
+        own.iter()
+            .zip(values)
+            .all(|((id, own), (_, value))| control(params, id).is_none_or(|control| control.text(*own) == control.text(*value)))
     }
 
     /// Reads a file.
@@ -122,7 +122,7 @@ mod tests {
         );
         // What this version writes says what it is.
         let path = folder.path().join("now.json");
-        Preset::of(&params, "now").write(&path, false).expect("a file");
+        Preset::of(&params, &[("declip", 1.0)], "now").write(&path, false).expect("a file");
         let read = Preset::read(&path).expect("a preset").values(&params);
         assert!(read.iter().any(|(id, value)| *id == "declip" && *value == 1.0));
     }

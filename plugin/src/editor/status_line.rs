@@ -4,11 +4,11 @@ use super::theme::Palette;
 use dualstep_engine::link::{Status, WorkerState};
 use egui::{RichText, Ui};
 
-/// Draws the line. `forgotten`: dropouts that the user has seen and reset.
-pub(super) fn status_line(ui: &mut Ui, palette: &Palette, status: &Status, weights: &str, forgotten: &mut u64) {
+/// Draws the line. `playing`: whether the host processes audio. `forgotten`: dropouts that the user has seen and reset.
+pub(super) fn status_line(ui: &mut Ui, palette: &Palette, status: &Status, playing: bool, weights: &str, forgotten: &mut u64) {
     let faint = |text: String| RichText::new(text).small().color(palette.faint);
     let loud = |text: String| RichText::new(text).small().strong().color(palette.warning);
-    let (state, fine) = state_text(status.state());
+    let (state, fine) = state_text(status.state(), playing);
     ui.label(if fine { faint(state.to_owned()) } else { loud(state.to_owned()) })
         .on_hover_text("What the plugin is doing.");
     let reason = status.reason();
@@ -19,7 +19,8 @@ pub(super) fn status_line(ui: &mut Ui, palette: &Palette, status: &Status, weigh
     ui.label(faint(latency_text(status.latency(), status.sample_rate_hz())))
         .on_hover_text("A host is told of it and makes up for it. It never changes.");
     ui.separator();
-    ui.label(faint(format!("worker {:.0} % of a core", status.load() * 100.0)))
+    let load = if playing { status.load() } else { 0.0 };
+    ui.label(faint(format!("worker {:.0} % of a core", load * 100.0)))
         .on_hover_text("Time the restoration takes on its own thread.");
     ui.separator();
     let dropouts = status.dropouts().saturating_sub(*forgotten);
@@ -35,9 +36,10 @@ pub(super) fn status_line(ui: &mut Ui, palette: &Palette, status: &Status, weigh
 }
 
 /// The state in words, and whether it is a good one.
-fn state_text(state: WorkerState) -> (&'static str, bool) {
+fn state_text(state: WorkerState, playing: bool) -> (&'static str, bool) {
     match state {
         WorkerState::Off => ("Not active", true),
+        WorkerState::Running if !playing => ("Ready: nothing plays", true),
         WorkerState::Running => ("Restoring", true),
         WorkerState::Resting => ("Resting: silence or bypass", true),
         WorkerState::PassThrough => ("Passing through", false),

@@ -5,7 +5,7 @@ use egui::{Button, Color32, Response, RichText, Ui, Vec2};
 
 /// A button that stays down while the parameter is on, then in `colour`.
 pub(super) fn switch(ui: &mut Ui, desk: &mut Desk<'_>, id: &'static str, control: &dyn Control, colour: Color32, size: Vec2) -> Response {
-    let on = control.value() >= 0.5;
+    let on = desk.value(id, control) >= 0.5;
     let mut text = RichText::new(control.name());
     if on {
         text = text.color(readable_on(colour)).strong();

@@ -49,6 +49,17 @@ fn the_status_says_why_audio_passes_through() {
 }
 
 #[test]
+fn nothing_is_restored_while_the_host_is_still() {
+    let mut table = Table::new();
+    table.restore(0.3, |time| 0.1 * (2_880.0 * time).sin());
+    assert!(table.harness.query_by_label("Restoring").is_some());
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    table.settle();
+    assert!(table.harness.query_by_label("Restoring").is_none());
+    assert!(table.harness.query_by_label("Ready: nothing plays").is_some());
+}
+
+#[test]
 fn everything_has_its_place_at_every_size_and_scale() {
     for size in [PanelSize::LEAST, PanelSize::USUAL, [1600, 1000]] {
         for scale in [1.0, 1.5, 2.0] {

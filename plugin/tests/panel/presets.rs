@@ -105,6 +105,75 @@ fn presets_travel_as_files_and_nothing_is_replaced_unasked() {
 }
 
 #[test]
+fn presets_of_one_name_are_all_within_reach() {
+    let mut table = Table::new();
+    let folder = table.folder.path().join("presets");
+    std::fs::create_dir_all(&folder).expect("a folder");
+    for (file, mix) in [("a.json", "40 %"), ("b.json", "60 %")] {
+        let text = format!(r#"{{"format": 1, "name": "Standard", "values": {{"mix": "{mix}"}}}}"#);
+        std::fs::write(folder.join(file), text).expect("written");
+    }
+    table.preset_menu("Read folder again");
+    for mix in [0.6, 0.4] {
+        table.click_button("Previous preset");
+        assert!((table.value("mix") - mix).abs() < 1e-6, "{}", table.value("mix"));
+    }
+    table.click_button("Next preset");
+    table.click_button("Next preset");
+    assert_eq!(table.value("mix"), 1.0, "the plugin's own");
+    table.click_button("Next preset");
+    assert!((table.value("declick") - 0.7).abs() < 1e-6, "and the one after it");
+}
+
+#[test]
+fn a_name_is_asked_for_until_it_is_free() {
+    let mut table = Table::new();
+    let folder = table.folder.path().join("presets");
+    let rename = |table: &mut Table, name: &str| {
+        table.harness.key_press_modifiers(Modifiers::COMMAND, Key::A);
+        table.write(name);
+    };
+    table.type_value("Dry/wet", "50 %");
+    table.preset_menu("Save as...");
+    table.write("Hum");
+    assert!(table.harness.query_by_label_contains("Choose another").is_some());
+    table.key(Key::Enter);
+    assert!(!folder.join("Hum.json").exists(), "Hum is one that the plugin brings");
+    // One that another instance saves meanwhile.
+    let at = table.harness.get_by_role(Role::TextInput).rect().center();
+    table.click(at);
+    rename(&mut table, "Mine");
+    let other = r#"{"format": 1, "name": "Mine", "values": {"mix": "40 %"}}"#;
+    std::fs::create_dir_all(&folder).expect("a folder");
+    std::fs::write(folder.join("Mine.json"), other).expect("written");
+    table.key(Key::Enter);
+    assert_eq!(std::fs::read_to_string(folder.join("Mine.json")).expect("read"), other, "it asks");
+    table.click_button("Replace");
+    assert!(
+        std::fs::read_to_string(folder.join("Mine.json"))
+            .expect("read")
+            .contains("\"mix\": \"50 %\"")
+    );
+    let kept = std::fs::read_to_string(folder.join("replaced").join("Mine.json"));
+    assert_eq!(kept.expect("kept"), other);
+
+    // An imported one gets a name of its own.
+    let elsewhere = tempfile::tempdir().expect("a folder");
+    std::fs::write(elsewhere.path().join("Hum.json"), other.replace("Mine", "Hum")).expect("written");
+    table.preset_menu("Import...");
+    choose(&mut table, elsewhere.path(), "Hum.json");
+    assert!((table.value("mix") - 0.4).abs() < 1e-6, "{}", table.value("mix"));
+    assert!(table.harness.query_by_label_contains("Choose another").is_some());
+    rename(&mut table, "Hum of a friend");
+    table.key(Key::Enter);
+    assert!(
+        std::fs::read_to_string(folder.join("Hum of a friend.json"))
+            .expect("saved")
+            .contains("\"mix\": \"40 %\"")
+    );
+}
+
+#[test]
 fn a_file_that_is_no_preset_is_named_with_the_reason() {
     let mut table = Table::new();
     let elsewhere = tempfile::tempdir().expect("a folder");

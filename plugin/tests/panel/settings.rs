@@ -40,6 +40,10 @@ fn a_and_b_are_compared() {
     table.click_button("Copy");
     table.click_button("B");
     assert_eq!(table.value("mix"), a, "A was copied to B");
+    table.click_button("Undo the last change");
+    assert_eq!(table.value("mix"), b, "which is a step of undo there");
+    table.click_button("Undo the last change");
+    assert_eq!(table.value("mix"), a, "as is the one before");
 }
 
 #[test]

@@ -3,15 +3,17 @@
 #![expect(unsafe_code, reason = "the host's side of the framework's parameter interface")]
 
 use dualstep::{DualstepParams, Instance, Panel, PanelSize};
-use dualstep_engine::link::{AudioPort, Pace, Settings, Status};
+use dualstep_engine::link::{AudioPort, LinkConfig, Pace, Processor, Settings, Status, Worker, connect};
+use dualstep_engine::{Controls, HopReport};
 use egui::accesskit::Role;
-use egui::{Event, Key, Modifiers, Pos2, Vec2, vec2};
+use egui::{Event, Key, Modifiers, MouseWheelUnit, Pos2, Vec2, vec2};
 use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable;
 use nice_plug::context::gui::GuiContextInner;
 use nice_plug::params::internals::ParamPtr;
 use nice_plug::prelude::{ParamSetter, Params, PluginApi, PluginState};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
 /// What a host hears from a panel.
@@ -22,9 +24,10 @@ pub(crate) enum Heard {
     End(String),
 }
 
-/// A host that takes every value.
+/// A host that takes every value, at once or, if it is `idle`, when it goes on processing.
 pub(crate) struct Host {
     params: Arc<DualstepParams>,
+    idle: AtomicBool,
     heard: Mutex<Vec<Heard>>,
 }
 
@@ -53,8 +56,10 @@ impl GuiContextInner for Host {
 
     unsafe fn raw_set_parameter_normalized(&self, param: ParamPtr, normalized: f32) {
         self.note(Heard::Set(self.id(param), normalized));
-        // SAFETY: the pointer is one of `self.params`, which lives as long as the host.
-        unsafe { param._internal_set_normalized_value(normalized) };
+        if !self.idle.load(Relaxed) {
+            // SAFETY: the pointer is one of `self.params`, which lives as long as the host.
+            unsafe { param._internal_set_normalized_value(normalized) };
+        }
     }
 
     unsafe fn raw_end_set_parameter(&self, param: ParamPtr) {
@@ -72,11 +77,31 @@ impl GuiContextInner for Host {
     fn request_restart(&self) {}
 }
 
+/// Restores nothing.
+struct Idle;
+
+impl Processor for Idle {
+    fn process(&mut self, _audio: &mut [f32], _controls: &Controls) -> HopReport {
+        HopReport {
+            active: true,
+            ..HopReport::default()
+        }
+    }
+
+    fn skip(&mut self, audio: &mut [f32], controls: &Controls) -> HopReport {
+        self.process(audio, controls)
+    }
+
+    fn reset(&mut self) {}
+}
+
 /// A panel on the table.
 pub(crate) struct Table {
     pub(crate) harness: Harness<'static>,
+    instance: Arc<Instance>,
     host: Arc<Host>,
     status: Arc<Status>,
+    worker: Option<Worker>,
     /// Where the panel keeps presets and settings.
     pub(crate) folder: tempfile::TempDir,
 }
@@ -92,6 +117,7 @@ impl Table {
         let folder = tempfile::tempdir().expect("a folder");
         let host = Arc::new(Host {
             params: Arc::clone(&params),
+            idle: AtomicBool::new(false),
             heard: Mutex::default(),
         });
         let path: PathBuf = folder.path().to_owned();
@@ -111,8 +137,10 @@ impl Table {
             });
         let mut table = Self {
             harness,
+            instance,
             host,
             status,
+            worker: None,
             folder,
         };
         table.settle();
@@ -151,6 +179,14 @@ impl Table {
     /// Drags from `at` by `way` in ten steps, with the modifiers held.
     pub(crate) fn drag(&mut self, at: Pos2, way: Vec2, modifiers: Modifiers) {
         self.harness.event(Event::ModifiersChanged(modifiers));
+        self.hold(at, way);
+        self.harness.drop_at(at + way);
+        self.harness.event(Event::ModifiersChanged(Modifiers::NONE));
+        self.settle();
+    }
+
+    /// Drags from `at` by `way` in ten steps, and doesn't let go.
+    pub(crate) fn hold(&mut self, at: Pos2, way: Vec2) {
         self.harness.hover_at(at);
         self.harness.step();
         self.harness.drag_at(at);
@@ -159,8 +195,27 @@ impl Table {
             self.harness.hover_at(at + way * (f32::from(step) / 10.0));
             self.harness.step();
         }
-        self.harness.drop_at(at + way);
-        self.harness.event(Event::ModifiersChanged(Modifiers::NONE));
+    }
+
+    /// The window goes away.
+    pub(crate) fn let_go(&self) {
+        self.instance.let_go(ParamSetter::new(&*self.host));
+    }
+
+    /// Whether the host has stopped to process.
+    pub(crate) fn set_idle(&self, idle: bool) {
+        self.host.idle.store(idle, Relaxed);
+    }
+
+    /// Turns the wheel where the pointer is, up being positive.
+    pub(crate) fn wheel(&mut self, notches: f32) {
+        self.harness.event(Event::MouseWheel {
+            unit: MouseWheelUnit::Line,
+            delta: vec2(0.0, notches),
+            modifiers: Modifiers::NONE,
+            phase: egui::TouchPhase::Move,
+            source: egui::MouseWheelSource::Unknown,
+        });
         self.settle();
     }
 
@@ -229,8 +284,27 @@ impl Table {
 
     /// Plays a signal, given by time in seconds, through the plugin's audio end, and looks at it. `seconds` at 48 kHz.
     pub(crate) fn play_through(&mut self, settings: &Settings, seconds: f64, signal: impl Fn(f64) -> f64) {
+        let port = AudioPort::pass_through(48_000.0, 2, &self.status, "a test");
+        self.play_to(port, settings, seconds, signal);
+    }
+
+    /// The same with a worker.
+    pub(crate) fn restore(&mut self, seconds: f64, signal: impl Fn(f64) -> f64) {
+        let config = LinkConfig {
+            sample_rate_hz: 48_000.0,
+            channels: 2,
+            hop: 960,
+            restorer_delay: 0,
+            max_block: 960,
+        };
+        let (port, worker) = connect(config, Idle, &self.status).expect("a thread can be started");
+        self.play_to(port, &Settings::default(), seconds, signal);
+        // A worker that ends says so.
+        self.worker = Some(worker);
+    }
+
+    fn play_to(&mut self, mut port: AudioPort, settings: &Settings, seconds: f64, signal: impl Fn(f64) -> f64) {
         const BLOCK: u32 = 960;
-        let mut port = AudioPort::pass_through(48_000.0, 2, &self.status, "a test");
         self.settle();
         let mut time = 0.0;
         while time < seconds {
