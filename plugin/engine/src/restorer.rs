@@ -80,6 +80,8 @@ pub struct Restorer {
     quiet: usize,
     /// Hops of silence or idleness after which the networks rest.
     rest_after: usize,
+    /// At rest, or awake but nothing but silence has come out of click repair since: frames of it would tell the networks of a level that isn't there.
+    asleep: bool,
     /// Hops until no frame holds a sample beyond [`LOUDEST`] any more.
     spoilt: usize,
 }
@@ -137,8 +139,10 @@ impl Restorer {
             controls: vec![Controls::default(); frames + 1],
             output: vec![Complex32::default(); geometry.spectrum_bins],
             position: 0,
-            quiet: 0,
+            // A stream begins as after a rest.
+            quiet: rest_after(sample_rate_hz, geometry.hop),
             rest_after: rest_after(sample_rate_hz, geometry.hop),
+            asleep: true,
             spoilt: 0,
             geometry,
         })
@@ -182,7 +186,8 @@ impl Restorer {
         self.frames.iter_mut().for_each(Frame::reset);
         self.controls.fill(Controls::default());
         self.position = 0;
-        self.quiet = 0;
+        self.quiet = self.rest_after;
+        self.asleep = true;
         self.spoilt = 0;
         self.forget();
     }
@@ -212,8 +217,10 @@ impl Restorer {
         let (declick, declip) = if rest { (0.0, false) } else { (controls.declick, controls.declip) };
         let newest = &mut self.frames[slot];
         newest.at_rest = rest;
+        let mut silent = true;
         for (channel, audio) in audio.chunks_exact_mut(self.geometry.hop).enumerate() {
             report.clicks += self.repairs[channel].process(audio, declick, declip);
+            silent &= audio.iter().all(|x| x.abs() < SILENCE);
             let state = &mut self.states[channel];
             if rest {
                 self.stft.keep(state, audio, &mut newest.samples[channel * window..][..window]);
@@ -222,8 +229,9 @@ impl Restorer {
             }
         }
 
+        self.asleep = rest || (self.asleep && silent);
         report.active = run && !rest;
-        let known = report.active && self.ask(slot, &decisive);
+        let known = report.active && !self.asleep && self.ask(slot, &decisive);
 
         // The slot after the newest holds the oldest frame, the one to synthesise; with no look-ahead that is the newest.
         let oldest = &self.frames[(slot + 1) % self.frames.len()];
@@ -267,7 +275,7 @@ impl Restorer {
         report
     }
 
-    /// Keeps count of silent and idle hops; true while the networks rest. They are reset once, when the rest begins.
+    /// Keeps count of silent and idle hops; true while the networks rest.
     fn rests(&mut self, audio: &[f32], controls: &Controls) -> bool {
         let quiet = controls.idle || audio.iter().all(|x| x.abs() < SILENCE);
         if !quiet {
@@ -277,7 +285,8 @@ impl Restorer {
         if self.quiet < self.rest_after {
             self.quiet += 1;
             if self.quiet == self.rest_after {
-                self.forget();
+                self.networks.rest();
+                self.fed.fill(NO_FRAME);
             }
         }
         self.quiet == self.rest_after

@@ -331,16 +331,21 @@ impl TwoStage {
 
     /// Back to the start of a stream.
     pub fn reset(&mut self) {
+        self.rest();
+        self.balance.reset();
+        for floor in &mut self.floors {
+            floor.reset();
+        }
+    }
+
+    /// As a stream that begins, but of the same recording: what took seconds to learn of it, its noise's floor and its long-term spectrum, is kept.
+    pub fn rest(&mut self) {
         self.first.reset();
         self.second.reset();
-        self.balance.reset();
         self.untrusted = 0;
         self.warmth = 1.0;
         for level in &mut self.levels {
             level.reset();
-        }
-        for floor in &mut self.floors {
-            floor.reset();
         }
         for frame in &mut self.frames {
             frame.spectrum.fill(Complex32::default());
