@@ -19,7 +19,7 @@ pub struct Controls {
     pub linked: bool,
     /// Whether speech is all that is wanted: then stage 1 is the network for that, if the weights have one.
     pub speech: bool,
-    /// Whether nobody will hear this hop (bypassed all through): the networks may rest.
+    /// Whether nobody will hear this hop (bypassed all through, and has been for long): the networks may rest.
     pub idle: bool,
 }
 

@@ -15,7 +15,7 @@
 //!
 //! - Architecture invariant: a hop is played at the position its index says or not at all.
 //! - Architecture invariant: the audio thread waits for the worker only as [`AudioPort::process`] says; it never takes a lock.
-//! - At rest (silent or bypassed for half a second) hops are still sent, but nobody waits for them and the worker isn't woken for each.
+//! - At rest (silent for half a second, or bypassed for ten) hops are still sent, but nobody waits for them and the worker isn't woken for each.
 //! - Architecture invariant: what is heard doesn't depend on how the host cuts the stream into blocks.
 
 mod delay;
@@ -94,7 +94,7 @@ impl LinkConfig {
         Duration::from_secs_f64((self.max_block as f64 / self.sample_rate_hz).max(1.0) / 2.0)
     }
 
-    /// Hops in a row, each of them silent or wholly bypassed, after which the stream is at rest: the processor rests ([`rest_after`]), and
+    /// Hops in a row, each of them silent or bypassed for long, after which the stream is at rest: the processor rests ([`rest_after`]), and
     /// what comes out of it went in since it does. It is silence, or isn't heard, so the audio thread plays the delayed input in its place.
     fn rest_hops(&self) -> usize {
         rest_after(self.sample_rate_hz, self.hop) + self.restorer_delay.div_ceil(self.hop) + 1

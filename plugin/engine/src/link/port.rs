@@ -19,6 +19,9 @@ const CHANNELS: usize = 2;
 const MISS_FADE_S: f64 = 0.005;
 /// Time a change of mix, output gain, bypass or `removed` takes.
 const RAMP_S: f64 = 0.010;
+/// Time in bypass after which the networks may rest. Whoever compares with the input switches to and fro, and what was learned of the recording would
+/// be gone each time.
+const BYPASS_S: f64 = 10.0;
 /// Time in which a peak meter falls by 8.7 dB.
 const PEAK_FALL_S: f64 = 0.3;
 
@@ -140,6 +143,10 @@ pub struct AudioPort {
     idle: bool,
     /// Whether every sample of the hop being filled is silent.
     silent: bool,
+    /// Wholly bypassed hops in a row, up to `patience`; so many at the start, when nothing has been learned yet.
+    bypassed: usize,
+    /// [`BYPASS_S`] in hops.
+    patience: usize,
     /// Idle or silent hops in a row, up to `rest_hops`.
     quiet_hops: usize,
     /// [`LinkConfig::rest_hops`].
@@ -189,6 +196,8 @@ impl AudioPort {
             collecting: None,
             idle: true,
             silent: true,
+            bypassed: 0,
+            patience: to_samples(BYPASS_S, &config).div_ceil(config.hop.max(1)),
             quiet_hops: 0,
             rest_hops: config.rest_hops(),
             resting: [false; LINK_HOPS],
@@ -259,6 +268,7 @@ impl AudioPort {
     pub fn reset(&mut self) {
         self.position = 0;
         self.epoch = self.epoch.wrapping_add(1);
+        self.bypassed = self.patience;
         self.quiet_hops = 0;
         self.resting = [false; LINK_HOPS];
         let collecting = self.collecting.take();
@@ -405,7 +415,9 @@ impl AudioPort {
     /// After a hop's last sample: sends it.
     fn send(&mut self) {
         let Some(wire) = &mut self.wire else { return };
-        self.quiet_hops = if self.idle || self.silent {
+        self.bypassed = if self.idle { (self.bypassed + 1).min(self.patience) } else { 0 };
+        let idle = self.bypassed == self.patience;
+        self.quiet_hops = if idle || self.silent {
             (self.quiet_hops + 1).min(self.rest_hops)
         } else {
             0
@@ -413,7 +425,7 @@ impl AudioPort {
         let resting = self.quiet_hops == self.rest_hops;
         self.resting = [self.resting[1], resting];
         if let Some(hop) = &mut self.collecting {
-            hop.controls.idle = self.idle;
+            hop.controls.idle = idle;
         }
         wire.send(self.collecting.take(), resting);
     }

@@ -396,18 +396,20 @@ fn a_panic_leaves_the_dry_path_running_and_says_so() {
 fn at_rest_nobody_waits_for_the_worker() {
     let input = noise(40 * HOP);
     let rest = vec![0.0; 90 * HOP];
+    // Bypassed for ten seconds first.
+    let long = noise((1500 + 90) * HOP);
     let bypassed = |_: usize| Settings {
         bypass: true,
         ..Settings::default()
     };
     // Silent, and bypassed.
-    for (quiet, settings) in [(rest, full as fn(usize) -> Settings), (noise(90 * HOP), bypassed)] {
+    for (quiet, settings) in [(rest, full as fn(usize) -> Settings), (long, bypassed)] {
         let mut rig = rig(1, 64);
         let mut whole = [input.as_slice(), &quiet].concat();
         rig.run(&input, 64, Pace::Offline, full);
         rig.run(&quiet, 64, Pace::Offline, settings);
         rig.wait_until("the worker has caught up", |hooks| {
-            hooks.processed.load(SeqCst) + hooks.skipped.load(SeqCst) == 130
+            hooks.processed.load(SeqCst) + hooks.skipped.load(SeqCst) == 40 + (quiet.len() / HOP) as u64
         });
         rig.hooks.hold.store(true, SeqCst);
         let heard = rig.run(&quiet[..20 * HOP], 64, Pace::RealTime, settings);
@@ -432,6 +434,26 @@ fn at_rest_nobody_waits_for_the_worker() {
         assert_eq!(rig.hooks.resets.load(SeqCst), 1, "of the stream's start alone");
         assert!(rig.hooks.skipped.load(SeqCst) > 0, "the hops were sent nevertheless");
     }
+}
+
+#[test]
+fn only_a_long_bypass_lets_the_worker_rest() {
+    let bypassed = |_: usize| Settings {
+        bypass: true,
+        ..Settings::default()
+    };
+    let mut rig = rig(1, 64);
+    let idle = |rig: &Rig| rig.hooks.controls.lock().expect("no test panics here").iter().any(|c| c.idle);
+    rig.run(&noise(40 * HOP), 64, Pace::Offline, full);
+    rig.run(&noise(1400 * HOP), 64, Pace::Offline, bypassed);
+    assert!(!idle(&rig), "after nine seconds");
+    rig.run(&noise(200 * HOP), 64, Pace::Offline, bypassed);
+    assert!(idle(&rig), "after ten");
+    // What was bypassed from the first sample on has nothing to lose.
+    rig.port.reset();
+    rig.hooks.controls.lock().expect("no test panics here").clear();
+    rig.run(&noise(20 * HOP), 64, Pace::Offline, bypassed);
+    assert!(idle(&rig));
 }
 
 #[test]
