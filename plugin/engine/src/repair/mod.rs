@@ -78,10 +78,10 @@ const REFINED: usize = 128;
 /// Least rise of a clipped peak above its ceiling, as a factor (0.1 dB). What rises less was hardly clipped, if at all.
 const LEAST_RISE: f64 = 1.01;
 
-/// Order of a model that has order `at_48k` at 48 kHz: it spans the same time, but no more samples, and fewer where that would cost too much.
+/// Order of a model that has order `at_48k` at 48 kHz: it spans the same time, but no more samples, and at high rates so many that it costs the same.
 fn order_at(sample_rate_hz: f64, at_48k: usize) -> usize {
     let span = at_48k as f64 / 48e3;
-    let affordable = samples(48e3 / sample_rate_hz, at_48k as f64).max(ORDER_AT_HIGH_RATES);
+    let affordable = samples((48e3 / sample_rate_hz).sqrt(), at_48k as f64).max(ORDER_AT_HIGH_RATES);
     samples(sample_rate_hz, span).clamp(LEAST_ORDER, at_48k).min(affordable)
 }
 
