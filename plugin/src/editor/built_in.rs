@@ -61,12 +61,25 @@ pub(super) const BUILT_IN: [BuiltIn; 11] = [
     (
         "Music with drums",
         "Attacks and cymbals come first: little is taken away.",
-        &[("declick", "20 %"), ("stage1", "40 %"), ("stage2", "0 %"), ("limit", "8 dB")],
+        // Loud music is often flat-topped on purpose; redrawn peaks would be the largest change of all.
+        &[
+            ("declick", "20 %"),
+            ("declip", "Off"),
+            ("stage1", "40 %"),
+            ("stage2", "0 %"),
+            ("limit", "8 dB"),
+        ],
     ),
     (
         "Gentle",
         "A touch on recordings that are nearly good.",
-        &[("declick", "40 %"), ("stage1", "50 %"), ("stage2", "50 %"), ("limit", "9 dB")],
+        &[
+            ("declick", "40 %"),
+            ("declip", "Off"),
+            ("stage1", "50 %"),
+            ("stage2", "50 %"),
+            ("limit", "9 dB"),
+        ],
     ),
 ];
 
