@@ -277,9 +277,11 @@ impl Restorer {
 
     /// Keeps count of silent and idle hops; true while the networks rest.
     fn rests(&mut self, audio: &[f32], controls: &Controls) -> bool {
-        let quiet = controls.idle || audio.iter().all(|x| x.abs() < SILENCE);
-        if !quiet {
+        let silent = audio.iter().all(|x| x.abs() < SILENCE);
+        if !silent && (!controls.idle || self.position == 0) {
             self.quiet = 0;
+        }
+        if !silent && !controls.idle {
             return false;
         }
         if self.quiet < self.rest_after {
