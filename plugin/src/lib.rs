@@ -126,6 +126,10 @@ impl<E: Edition> ClapPlugin for Dualstep<E> {
         ClapFeature::Stereo,
         ClapFeature::Mono,
     ];
+
+    fn set_process_mode(&mut self, process_mode: ProcessMode) {
+        self.pace = pace(process_mode);
+    }
 }
 
 impl<E: Edition> Vst3Plugin for Dualstep<E> {

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 import window
@@ -16,10 +17,15 @@ STAGE1 = 1254989043
 F_UNKNOWN = bytes.fromhex("0000000000000000C000000000000046")
 I_PLUG_FRAME = bytes.fromhex("367FAF01AFA946938D4DA2A0ED0882A3")
 I_RUN_LOOP = bytes.fromhex("18C3536697764F1A9C5B83857A871389")
+I_PLUG_VIEW_CONTENT_SCALE_SUPPORT = bytes.fromhex("65ED96908AC445258AADEF7A72EA703F")
 
 
 class ClassInfo(c.Structure):
     _fields_ = [("cid", c.c_char * 16), ("cardinality", c.c_int32), ("category", c.c_char * 32), ("name", c.c_char * 64)]
+
+
+class Rect(c.Structure):
+    _fields_ = [("left", c.c_int32), ("top", c.c_int32), ("right", c.c_int32), ("bottom", c.c_int32)]
 
 
 def call(thing, index, *arguments, types=(), result=c.c_int32):
@@ -49,9 +55,16 @@ class Frame:
 
     def __init__(self):
         self.handlers = []
+        self.asked_sizes = []
         # Register and unregister a handler, and the same for timers, which nobody asks for.
         self.run_loop = Interface(self._query, [self._register, self._unregister, lambda *_: 1, lambda *_: 1])
-        self.frame = Interface(self._query, [lambda *_: 0])
+        self.frame = Interface(self._query, [self._resize])
+
+    def _resize(self, _, view, rect):
+        """Gives the view its new size before this returns, as some hosts do."""
+        size = c.cast(rect, c.POINTER(Rect)).contents
+        self.asked_sizes.append((size.right - size.left, size.bottom - size.top))
+        return call(view, 10, rect, types=[c.c_void_p])
 
     def _query(self, _, wanted, result):
         interfaces = {F_UNKNOWN: self.frame, I_PLUG_FRAME: self.frame, I_RUN_LOOP: self.run_loop}
@@ -70,8 +83,35 @@ class Frame:
         return 0
 
 
+def open_files():
+    return len(os.listdir("/proc/self/fd"))
+
+
+def size_of(view):
+    rect = Rect()
+    assert call(view, 9, c.byref(rect), types=[c.c_void_p]) == 0
+    return rect.right - rect.left, rect.bottom - rect.top
+
+
+def open_scaled(controller, parent):
+    """Opens the editor in a host that names the screen's scale factor before it gives the view its window."""
+    frame = Frame()
+    view = call(controller, 17, b"editor", types=[c.c_char_p], result=c.c_void_p)
+    scaled = c.c_void_p()
+    assert call(view, 0, I_PLUG_VIEW_CONTENT_SCALE_SUPPORT, c.byref(scaled), types=[c.c_char_p, c.c_void_p]) == 0
+    assert call(scaled.value, 3, 2.0, types=[c.c_float]) == 0, "the scale factor is refused"
+    release(scaled.value)
+    assert call(view, 12, frame.frame.address, types=[c.c_void_p]) == 0
+    width, height = size_of(view)
+    assert call(view, 4, parent, b"X11EmbedWindowID", types=[c.c_void_p, c.c_char_p]) == 0, "the editor doesn't open"
+    assert frame.asked_sizes == [(2 * width, 2 * height)], "no room is asked for"
+    assert size_of(view) == (2 * width, 2 * height)
+    assert call(view, 5) == 0, "the editor doesn't close"
+    release(view)
+
+
 def host(binary):
-    """Opens the editor ten times while another thread sets a parameter, then lets the plugin go."""
+    """Opens the editor ten times while another thread sets a parameter, once on a scaled screen, then lets the plugin go."""
     x11 = c.CDLL("libX11.so.6")
     x11.XInitThreads()
     for name, result in [("XOpenDisplay", c.c_void_p), ("XDefaultRootWindow", c.c_ulong), ("XCreateSimpleWindow", c.c_ulong)]:
@@ -105,7 +145,7 @@ def host(binary):
             step += 1
             call(controller, 15, STAGE1, step % 100 / 100, types=[c.c_uint32, c.c_double])
 
-    automation = threading.Thread(target=automate)
+    automation = threading.Thread(target=automate, daemon=True)
     automation.start()
     frame, files = Frame(), []
     for opening in range(10):
@@ -119,10 +159,16 @@ def host(binary):
             assert call(view, 12, None, types=[c.c_void_p]) == 0
         release(view)
         assert not frame.handlers, "the run loop still has a handler of a view that is gone"
-        files.append(len(os.listdir("/proc/self/fd")))
-    assert files[-1] <= files[2], f"open files after each opening: {files}"
+        assert not frame.asked_sizes, "the editor opens with another size than it said"
+        files.append(open_files())
+    # The last windows' threads may still be on their way out.
+    deadline = time.monotonic() + 10
+    while open_files() > min(files):
+        assert time.monotonic() < deadline, f"open files after each opening: {files}"
+        time.sleep(0.05)
     stop.set()
     automation.join()
+    open_scaled(controller, parent)
     call(controller, 4)
     release(controller)
     release(factory)

@@ -2,6 +2,7 @@
 
 use crate::{Bundle, Signal};
 use clack_extensions::audio_ports_config::{AudioPortsConfigBuffer, MainPortInfo, PluginAudioPortsConfig};
+use clack_extensions::gui::{GuiApiType, GuiConfiguration, PluginGui};
 use clack_extensions::latency::{HostLatency, HostLatencyImpl, PluginLatency};
 use clack_extensions::params::{
     HostParams, HostParamsImplMainThread, HostParamsImplShared, ParamClearFlags, ParamInfoBuffer, ParamInfoFlags, ParamRescanFlags,
@@ -9,8 +10,9 @@ use clack_extensions::params::{
 };
 use clack_extensions::render::{PluginRender, RenderMode};
 use clack_extensions::state::{HostState, HostStateImpl, PluginState, StateError};
-use clack_host::events::event_types::ParamValueEvent;
+use clack_host::events::event_types::{ParamModEvent, ParamValueEvent};
 use clack_host::prelude::*;
+use std::cell::Cell;
 use std::ffi::CString;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -84,12 +86,17 @@ impl HostParamsImplShared for Asked {
 }
 
 /// The host's side of the extensions it offers.
-struct MainThread;
+#[derive(Default)]
+struct MainThread {
+    latencies_told: Cell<usize>,
+}
 
 impl MainThreadHandler<'_> for MainThread {}
 
 impl HostLatencyImpl for MainThread {
-    fn changed(&self) {}
+    fn changed(&self) {
+        self.latencies_told.set(self.latencies_told.get() + 1);
+    }
 }
 
 impl HostStateImpl for MainThread {
@@ -120,6 +127,8 @@ pub struct Plugin {
     processor: Option<StartedPluginAudioProcessor<Handlers>>,
     channels: usize,
     played: u64,
+    /// Frames by which the host writes events too late into its blocks.
+    events_late: u32,
 }
 
 impl Plugin {
@@ -131,12 +140,13 @@ impl Plugin {
     pub fn new(bundle: &Bundle, id: &str) -> Self {
         let host = HostInfo::new("Dualstep tests", "Dualstep", "", env!("CARGO_PKG_VERSION")).expect("a host description");
         let name = CString::new(id).expect("an id without a zero byte");
-        let instance = PluginInstance::<Handlers>::new(|()| Asked::default(), |_| MainThread, &bundle.entry, &name, &host);
+        let instance = PluginInstance::<Handlers>::new(|()| Asked::default(), |_| MainThread::default(), &bundle.entry, &name, &host);
         Self {
             instance: instance.unwrap_or_else(|error| panic!("no instance of {id}: {error}")),
             processor: None,
             channels: 2,
             played: 0,
+            events_late: 0,
         }
     }
 
@@ -173,7 +183,7 @@ impl Plugin {
             .expect("an extension every plugin here has")
     }
 
-    /// Announces how the host renders. Takes effect at the next activation.
+    /// Announces how the host renders. Takes effect with the next block.
     ///
     /// # Panics
     /// If the plugin refuses.
@@ -187,32 +197,27 @@ impl Plugin {
         self.attend();
     }
 
-    /// Prepares for playing blocks of up to `max_block` frames at `rate_hz`. Starts again once if the plugin asks for it, as hosts do: the framework
-    /// tells a new latency that way.
+    /// Prepares for playing blocks of up to `max_block` frames at `rate_hz`.
     ///
     /// # Panics
-    /// If the plugin refuses, or asks twice.
+    /// If the plugin refuses, or asks to be started again.
     pub fn activate(&mut self, rate_hz: f64, max_block: usize) {
         let configuration = PluginAudioConfiguration {
             sample_rate: rate_hz,
             min_frames_count: 1,
             max_frames_count: u32::try_from(max_block).expect("a block size"),
         };
-        for _ in 0..2 {
-            let stopped = self
-                .instance
-                .activate(|_, _| (), configuration)
-                .unwrap_or_else(|error| panic!("refuses {rate_hz} Hz, blocks of {max_block}: {error}"));
-            self.processor = Some(stopped.start_processing().expect("processing starts"));
-            self.attend();
-            if self.restarts_asked() == 0 {
-                return;
-            }
-            self.instance
-                .access_shared_handler(|asked| asked.restarts.store(0, Ordering::Relaxed));
-            self.deactivate();
-        }
-        panic!("asks for a second restart at {rate_hz} Hz, blocks of {max_block}");
+        let stopped = self
+            .instance
+            .activate(|_, _| (), configuration)
+            .unwrap_or_else(|error| panic!("refuses {rate_hz} Hz, blocks of {max_block}: {error}"));
+        self.processor = Some(stopped.start_processing().expect("processing starts"));
+        self.attend();
+        assert_eq!(
+            self.restarts_asked(),
+            0,
+            "asks for a restart at {rate_hz} Hz, blocks of {max_block}"
+        );
     }
 
     /// Ends playing.
@@ -251,7 +256,13 @@ impl Plugin {
         usize::try_from(latency).expect("a latency that fits")
     }
 
-    /// How often the plugin asked to be restarted since it was activated.
+    /// How often the plugin has told the host that its latency is a new one.
+    #[must_use]
+    pub fn latencies_told(&self) -> usize {
+        self.instance.access_handler(|main_thread| main_thread.latencies_told.get())
+    }
+
+    /// How often the plugin asked to be restarted.
     #[must_use]
     pub fn restarts_asked(&self) -> usize {
         self.instance.access_shared_handler(|asked| asked.restarts.load(Ordering::Relaxed))
@@ -260,23 +271,25 @@ impl Plugin {
     /// All parameters, in the plugin's order.
     #[must_use]
     pub fn parameters(&mut self) -> Vec<Parameter> {
+        let count = self.extension::<PluginParams>().count(&self.instance.plugin_handle());
+        (0..count).filter_map(|index| self.parameter(index)).collect()
+    }
+
+    /// One parameter, if there is one of this index.
+    #[must_use]
+    pub fn parameter(&mut self, index: u32) -> Option<Parameter> {
         let params = self.extension::<PluginParams>();
-        let handle = self.instance.plugin_handle();
         let mut buffer = ParamInfoBuffer::new();
-        (0..params.count(&handle))
-            .filter_map(|index| {
-                let info = params.get_info(&handle, index, &mut buffer)?;
-                Some(Parameter {
-                    number: info.id.get(),
-                    name: String::from_utf8_lossy(info.name).into_owned(),
-                    least: info.min_value,
-                    greatest: info.max_value,
-                    initial: info.default_value,
-                    automatable: info.flags.contains(ParamInfoFlags::IS_AUTOMATABLE),
-                    bypass: info.flags.contains(ParamInfoFlags::IS_BYPASS),
-                })
-            })
-            .collect()
+        let info = params.get_info(&self.instance.plugin_handle(), index, &mut buffer)?;
+        Some(Parameter {
+            number: info.id.get(),
+            name: String::from_utf8_lossy(info.name).into_owned(),
+            least: info.min_value,
+            greatest: info.max_value,
+            initial: info.default_value,
+            automatable: info.flags.contains(ParamInfoFlags::IS_AUTOMATABLE),
+            bypass: info.flags.contains(ParamInfoFlags::IS_BYPASS),
+        })
     }
 
     /// A parameter's value on the host's scale.
@@ -329,9 +342,23 @@ impl Plugin {
     /// # Panics
     /// If there is no such extension.
     pub fn set_value(&mut self, id: &str, value: f64) {
+        self.send(&ParamValueEvent::new(0, number(id), Pckn::match_all(), value));
+    }
+
+    /// Modulates a parameter by an amount on the host's scale, while the host isn't playing.
+    ///
+    /// # Panics
+    /// If there is no such extension.
+    pub fn modulate(&mut self, id: &str, amount: f64) {
+        self.send(&ParamModEvent::new(0, number(id), Pckn::match_all(), amount));
+    }
+
+    /// Gives the plugin an event without sound.
+    fn send(&mut self, event: &impl AsRef<UnknownEvent>) {
         let params = self.extension::<PluginParams>();
-        let event = [ParamValueEvent::new(0, number(id), Pckn::match_all(), value)];
-        let (input, mut output) = (InputEvents::from_buffer(&event), OutputEvents::void());
+        let mut events = EventBuffer::new();
+        events.push(event);
+        let (input, mut output) = (events.as_input(), OutputEvents::void());
         match &mut self.processor {
             Some(processor) => params.flush_active(&mut processor.plugin_handle(), &input, &mut output),
             None => params.flush(&mut self.instance.inactive_plugin_handle().expect("inactive"), &input, &mut output),
@@ -362,6 +389,30 @@ impl Plugin {
         result
     }
 
+    /// From now on the host writes each event of a block so many frames too late, even beyond the block's end.
+    pub fn delay_events(&mut self, frames: u32) {
+        self.events_late = frames;
+    }
+
+    /// Opens the editor, but gives it no window, and closes it. Returns whether it opened: it needs a screen.
+    ///
+    /// # Panics
+    /// If there is no such extension.
+    #[must_use]
+    pub fn open_editor(&mut self) -> bool {
+        let gui = self.extension::<PluginGui>();
+        let configuration = GuiConfiguration {
+            api_type: GuiApiType::default_for_current_platform().expect("a windowing system"),
+            is_floating: false,
+        };
+        let handle = self.instance.plugin_handle();
+        let opened = gui.create(&handle, configuration).is_ok();
+        if opened {
+            gui.destroy(&handle);
+        }
+        opened
+    }
+
     /// Plays a whole signal on an audio thread, as fast as it goes: blocks of the given sizes in turn, the changes written for its frames (in order).
     /// What the plugin doesn't write stays "not a number".
     ///
@@ -374,8 +425,8 @@ impl Plugin {
         let mut output = Signal {
             channels: vec![vec![f32::NAN; input.frames()]; self.channels],
         };
-        let played = &mut self.played;
-        let audio_thread = || play(processor, input.clone(), &mut output, blocks, changes, played);
+        let (played, late) = (&mut self.played, self.events_late);
+        let audio_thread = || play(processor, input.clone(), &mut output, blocks, changes, late, played);
         std::thread::scope(|scope| {
             let thread = std::thread::Builder::new().name("audio".to_owned());
             let thread = thread.spawn_scoped(scope, audio_thread).expect("an audio thread");
@@ -395,6 +446,7 @@ fn play(
     output: &mut Signal,
     blocks: &[usize],
     changes: &[Change],
+    late: u32,
     played: &mut u64,
 ) {
     let frames = input.frames();
@@ -407,7 +459,12 @@ fn play(
         events.clear();
         for change in changes.iter().filter(|change| (begin..end).contains(&change.at)) {
             let time = u32::try_from(change.at - begin).expect("a frame of the block");
-            events.push(&ParamValueEvent::new(time, number(change.id), Pckn::match_all(), change.value));
+            events.push(&ParamValueEvent::new(
+                time + late,
+                number(change.id),
+                Pckn::match_all(),
+                change.value,
+            ));
         }
         let reading = input
             .channels

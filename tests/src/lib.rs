@@ -22,4 +22,4 @@ pub use bundle::{Bundle, LIVE, PLUGINS, STUDIO, hop};
 pub use host::{Change, IDS, Mode, Parameter, Plugin, TRANSPARENT};
 pub use signal::{Signal, assert_identical, assert_no_hole};
 #[cfg(target_os = "linux")]
-pub use vst3_host::Vst3Plugin;
+pub use vst3_host::{Absent, Vst3Plugin};

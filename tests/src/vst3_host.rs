@@ -18,7 +18,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use vst3::Steinberg::Vst::{
     AudioBusBuffers, AudioBusBuffers__type0, IAudioProcessor, IAudioProcessorTrait, IComponent, IComponentTrait, IEditController,
     IEditControllerTrait, IParamValueQueue, IParamValueQueueTrait, IParameterChanges, IParameterChangesTrait, ParamID, ParamValue,
-    ProcessData, ProcessModes_, ProcessSetup, SymbolicSampleSizes_,
+    ParameterInfo, ProcessData, ProcessModes_, ProcessSetup, SymbolicSampleSizes_,
 };
 use vst3::Steinberg::{
     FIDString, IBStream, IBStream_::IStreamSeekMode_, IBStreamTrait, IPluginBaseTrait, IPluginFactory, IPluginFactoryTrait, PClassInfo,
@@ -28,6 +28,28 @@ use vst3::{Class, ComPtr, ComWrapper, Interface};
 
 /// File name of the VST3 bundle.
 const FILE: &str = "Dualstep.vst3";
+
+/// How a host passes a bus that it has deactivated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Absent {
+    /// Stereo, with null pointers for the samples.
+    NullPointers,
+    /// Without channels.
+    NoChannels,
+    /// Not at all.
+    NoBus,
+}
+
+impl Absent {
+    /// What stands for the channels' pointers.
+    fn channels(self) -> Option<Vec<*mut f32>> {
+        match self {
+            Self::NullPointers => Some(vec![std::ptr::null_mut(); 2]),
+            Self::NoChannels => Some(Vec::new()),
+            Self::NoBus => None,
+        }
+    }
+}
 
 /// One stereo instance of a plugin. Created inactive.
 pub struct Vst3Plugin {
@@ -124,6 +146,29 @@ impl Vst3Plugin {
         usize::try_from(unsafe { self.processor.getLatencySamples() }).expect("a latency that fits")
     }
 
+    /// Frames that the plugin goes on sounding after its input.
+    ///
+    /// # Panics
+    /// Never: a tail fits.
+    #[must_use]
+    pub fn tail(&self) -> usize {
+        // SAFETY: called from the thread that made the instance.
+        usize::try_from(unsafe { self.processor.getTailSamples() }).expect("a tail that fits")
+    }
+
+    /// How many parameters the plugin can describe, asked for one after the other.
+    #[must_use]
+    pub fn described_parameters(&self) -> usize {
+        let described = |index: &int32| {
+            // SAFETY: the plugin fills in what it is given, or says that it didn't.
+            unsafe {
+                let mut info: ParameterInfo = std::mem::zeroed();
+                self.controller.getParameterInfo(*index, &raw mut info) == kResultOk
+            }
+        };
+        (0..).take_while(described).count()
+    }
+
     /// Sets a parameter in the edit controller, 0..=1, as a host's own window does. The processor learns of it from [`Self::render`]'s changes.
     ///
     /// # Panics
@@ -183,8 +228,8 @@ impl Vst3Plugin {
                     let queues = queues(changes, begin..end);
                     self.process(
                         mode,
-                        &mut reading.iter_mut().map(|channel| channel.as_mut_ptr()).collect::<Vec<_>>(),
-                        &mut writing.iter_mut().map(|channel| channel.as_mut_ptr()).collect::<Vec<_>>(),
+                        Some(reading.iter_mut().map(|channel| channel.as_mut_ptr()).collect()),
+                        Some(writing.iter_mut().map(|channel| channel.as_mut_ptr()).collect()),
                         end - begin,
                         queues,
                     );
@@ -194,17 +239,51 @@ impl Vst3Plugin {
         output
     }
 
+    /// Plays one block without an input, on top of what `output` holds, offline.
+    ///
+    /// # Panics
+    /// If the plugin fails to process.
+    pub fn render_without_input(&self, output: &mut Signal, absent: Absent) {
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let writing = output.channels.iter_mut().map(|channel| channel.as_mut_ptr()).collect();
+                self.process(Mode::Offline, absent.channels(), Some(writing), output.frames(), Vec::new());
+            });
+        });
+    }
+
+    /// Plays one block without an output, offline.
+    ///
+    /// # Panics
+    /// If the plugin fails to process.
+    pub fn render_without_output(&self, input: &Signal, absent: Absent) {
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut reading = input.clone();
+                let reading = reading.channels.iter_mut().map(|channel| channel.as_mut_ptr()).collect();
+                self.process(Mode::Offline, Some(reading), absent.channels(), input.frames(), Vec::new());
+            });
+        });
+    }
+
     /// Gives the plugin changes without sound: a block of no frames.
     ///
     /// # Panics
     /// If the plugin fails to process.
     pub fn flush(&self, changes: &[Change]) {
         std::thread::scope(|scope| {
-            scope.spawn(|| self.process(Mode::RealTime, &mut [], &mut [], 0, queues(changes, 0..1)));
+            scope.spawn(|| self.process(Mode::RealTime, None, None, 0, queues(changes, 0..1)));
         });
     }
 
-    fn process(&self, mode: Mode, inputs: &mut [*mut f32], outputs: &mut [*mut f32], frames: usize, queues: Vec<Queue>) {
+    fn process(
+        &self,
+        mode: Mode,
+        mut inputs: Option<Vec<*mut f32>>,
+        mut outputs: Option<Vec<*mut f32>>,
+        frames: usize,
+        queues: Vec<Queue>,
+    ) {
         let bus = |channels: &mut [*mut f32]| AudioBusBuffers {
             numChannels: count(channels.len()),
             silenceFlags: 0,
@@ -212,16 +291,16 @@ impl Vst3Plugin {
                 channelBuffers32: channels.as_mut_ptr(),
             },
         };
-        let buses = i32::from(frames > 0);
-        let (mut input, mut output) = (bus(inputs), bus(outputs));
+        let mut input = bus(inputs.as_deref_mut().unwrap_or_default());
+        let mut output = bus(outputs.as_deref_mut().unwrap_or_default());
         let queues = queues.into_iter().map(|queue| ComWrapper::new(queue).to_com_ptr());
         let changes = ComWrapper::new(Changes(queues.map(|queue| queue.expect("a queue")).collect()));
         let mut data = ProcessData {
             processMode: process_mode(mode),
             symbolicSampleSize: SymbolicSampleSizes_::kSample32.cast_signed(),
             numSamples: count(frames),
-            numInputs: buses,
-            numOutputs: buses,
+            numInputs: inputs.is_some().into(),
+            numOutputs: outputs.is_some().into(),
             inputs: &raw mut input,
             outputs: &raw mut output,
             inputParameterChanges: changes.as_com_ref::<IParameterChanges>().expect("changes").as_ptr(),
@@ -230,7 +309,8 @@ impl Vst3Plugin {
             outputEvents: std::ptr::null_mut(),
             processContext: std::ptr::null_mut(),
         };
-        // SAFETY: everything that the data points to outlives the call; each pointer to samples has room for as many frames as it says.
+        // SAFETY: everything that the data points to outlives the call; each pointer to samples has room for as many frames as it says, or
+        // is null.
         ok(unsafe { self.processor.process(&raw mut data) }, "process");
     }
 }

@@ -166,6 +166,25 @@ fn in_a_vst3_each_block_says_whether_it_waits() {
     }
 }
 
+/// Hosts announce an export while the plugin is active, as the standard allows.
+#[test]
+fn a_mode_set_while_active_counts_from_the_next_block() {
+    if !in_child("a_mode_set_while_active_counts_from_the_next_block", &[]) {
+        return;
+    }
+    let bundle = Bundle::debug();
+    for id in PLUGINS {
+        let input = Signal::disc(1, 24_000, RATE_HZ);
+        let expected = start(&bundle, id, Mode::Offline, &[]).render(&input, &[480], &[]);
+        slow_worker(Some("30"));
+        let mut plugin = start(&bundle, id, Mode::RealTime, &[]);
+        slow_worker(None);
+        plugin.set_mode(Mode::Offline);
+        assert_identical(&plugin.render(&input, &[480], &[]), &expected, id);
+        assert_eq!(plugin.restarts_asked(), 0, "{id}: asks for a restart");
+    }
+}
+
 /// Sets or clears the hook for the activations that follow in this process.
 fn slow_worker(delay_ms: Option<&str>) {
     #[expect(unsafe_code, reason = "the hook is an environment variable")]

@@ -3,7 +3,10 @@
 //! The cases are drawn from fixed seeds. `DUALSTEP_CASES=100 cargo test --package dualstep-tests --test hostile` draws a hundred times as many, other
 //! ones.
 
+use dualstep_tests::process::in_child;
 use dualstep_tests::session::{assert_in_range, ranges};
+#[cfg(target_os = "linux")]
+use dualstep_tests::{Absent, Vst3Plugin};
 use dualstep_tests::{Bundle, Change, IDS, LIVE, Mode, PLUGINS, Plugin, STUDIO, Signal, assert_identical};
 
 /// Most frames in a block.
@@ -291,4 +294,86 @@ fn broken_sessions_do_no_harm() {
     );
     plugin.load(&good).expect("a good state");
     assert_eq!(plugin.save(), good);
+}
+
+#[test]
+fn a_change_beyond_its_block_counts_at_the_blocks_last_frame() {
+    let bundle = Bundle::release();
+    let (block, frames) = (480, 24_000);
+    let input = Signal::disc(2, frames, 48_000.0);
+    for id in PLUGINS {
+        let play = |at: usize, late: u32| {
+            let changes: Vec<Change> = (0..frames / block)
+                .map(|index| Change {
+                    at: index * block + at,
+                    id: "output",
+                    value: [0.2, 0.6][index % 2],
+                })
+                .collect();
+            let mut plugin = Plugin::new(&bundle, id);
+            plugin.set_mode(Mode::Offline);
+            plugin.activate(48_000.0, block);
+            plugin.delay_events(late);
+            plugin.render(&input, &[block], &changes)
+        };
+        let expected = play(479, 0);
+        for late in [380, 381, 100_000] {
+            assert_identical(&play(100, late), &expected, &format!("{id}, {late} frames late"));
+        }
+    }
+}
+
+#[test]
+fn there_is_no_parameter_after_the_last() {
+    if !in_child("there_is_no_parameter_after_the_last", &[]) {
+        return;
+    }
+    for id in PLUGINS {
+        let mut plugin = Plugin::new(&Bundle::release(), id);
+        let count = u32::try_from(IDS.len()).expect("a count");
+        assert!(plugin.parameter(count - 1).is_some(), "{id}");
+        assert_eq!(plugin.parameter(count), None, "{id}");
+    }
+    #[cfg(target_os = "linux")]
+    assert_eq!(Vst3Plugin::new("Dualstep").described_parameters(), IDS.len());
+}
+
+#[test]
+fn an_editor_opens_in_a_host_that_offers_nothing_for_it() {
+    if !in_child("an_editor_opens_in_a_host_that_offers_nothing_for_it", &[]) {
+        return;
+    }
+    // Without a screen it can't, and says so.
+    let _ = Plugin::new(&Bundle::release(), STUDIO).open_editor();
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_deactivated_bus_is_silence() {
+    if !in_child("a_deactivated_bus_is_silence", &[]) {
+        return;
+    }
+    let frames = 480;
+    let input = Signal::disc(2, 50 * frames, 48_000.0);
+    for name in ["Dualstep", "Dualstep Live"] {
+        let start = || {
+            let plugin = Vst3Plugin::new(name);
+            plugin.activate(Mode::Offline, 48_000.0, frames);
+            plugin.set_processing(true);
+            let _ = plugin.render(&input, Mode::Offline, frames, &[]);
+            plugin
+        };
+        let expected = start().render(&Signal::zeros(2, 20 * frames), Mode::Offline, frames, &[]);
+        for absent in [Absent::NullPointers, Absent::NoChannels, Absent::NoBus] {
+            let plugin = start();
+            for begin in (0..20).map(|block| block * frames) {
+                let mut output = Signal::noise(2, frames, 0.5, 3);
+                plugin.render_without_input(&mut output, absent);
+                let what = format!("{name}, input {absent:?}, from frame {begin}");
+                assert_identical(&output, &expected.slice(begin..begin + frames), &what);
+            }
+            plugin.render_without_output(&input.slice(0..frames), absent);
+            assert_sane(&plugin.render(&input, Mode::Offline, frames, &[]), name);
+        }
+    }
 }

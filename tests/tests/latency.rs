@@ -173,3 +173,26 @@ fn a_change_of_any_parameter_leaves_the_latency_alone() {
         assert_eq!(plugin.restarts_asked(), 0, "{id} asks for a restart while playing");
     }
 }
+
+#[test]
+fn a_new_latency_is_told_at_once_and_needs_no_restart() {
+    let bundle = Bundle::release();
+    for id in PLUGINS {
+        let mut plugin = Plugin::new(&bundle, id);
+        for (rate_hz, told) in [(48_000.0, 1), (48_000.0, 1), (96_000.0, 2), (44_100.0, 3)] {
+            plugin.activate(rate_hz, 512);
+            assert_eq!(plugin.latencies_told(), told, "{id} at {rate_hz} Hz");
+            plugin.deactivate();
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_tail_is_the_latency_before_anything_has_played() {
+    for name in ["Dualstep", "Dualstep Live"] {
+        let plugin = dualstep_tests::Vst3Plugin::new(name);
+        plugin.activate(Mode::RealTime, 48_000.0, 512);
+        assert_eq!(plugin.tail(), plugin.latency(), "{name}");
+    }
+}

@@ -315,3 +315,24 @@ fn texts_of(plugin: &mut Plugin) -> BTreeMap<&'static str, String> {
         })
         .collect()
 }
+
+#[test]
+fn a_modulated_parameter_keeps_its_own_value() {
+    let bundle = Bundle::release();
+    for id in PLUGINS {
+        let mut plugin = Plugin::new(&bundle, id);
+        let value = |plugin: &mut Plugin| (1e4 * plugin.value("mix")).round() / 1e4;
+        plugin.set_value("mix", 0.75);
+        let own = plugin.save();
+        // To 1.25, which is heard as 1, as are all values from here on.
+        plugin.modulate("mix", 0.5);
+        assert_eq!(value(&mut plugin), 0.75, "{id}: the modulated value is told");
+        plugin.set_value("mix", 0.5);
+        assert_eq!(value(&mut plugin), 0.5, "{id}: a value set while modulated is lost");
+        plugin.load(&own).expect("its own state");
+        assert_eq!(value(&mut plugin), 0.75, "{id}: a value loaded while modulated is lost");
+        assert_eq!(plugin.save(), own, "{id}");
+        plugin.modulate("mix", 0.0);
+        assert_eq!(value(&mut plugin), 0.75, "{id}");
+    }
+}

@@ -4,7 +4,7 @@
 //! This is essentially a slimmed down version of the `LinuxEventLoop`.
 
 use anymap3::Entry;
-use nice_plug_core::nice_trace;
+use nice_plug_core::{nice_error, nice_trace};
 use parking_lot::Mutex;
 use std::sync::{Arc, LazyLock, Weak};
 use std::thread::{self, JoinHandle};
@@ -80,13 +80,16 @@ impl<T: Send + 'static, E: MainThreadExecutor<T> + 'static> WorkerThread<T, E> {
     fn spawn() -> Self {
         let (tasks_sender, tasks_receiver) =
             crossbeam::channel::bounded(super::TASK_QUEUE_CAPACITY);
+        // Without a thread there is no receiver, and tasks are refused: a panic here would end the
+        // host.
         let join_handle = thread::Builder::new()
             .name(String::from("bg-worker"))
             .spawn(move || worker_thread(tasks_receiver))
-            .expect("Could not spawn background worker thread");
+            .inspect_err(|err| nice_error!("Could not spawn background worker thread: {}", err))
+            .ok();
 
         Self {
-            join_handle: Some(join_handle),
+            join_handle,
             tasks_sender,
         }
     }

@@ -1,3 +1,4 @@
+use atomic_float::AtomicF32;
 use atomic_refcell::{AtomicRefCell, AtomicRefMut};
 use clap_sys::events::{
     CLAP_CORE_EVENT_SPACE_ID, CLAP_EVENT_IS_LIVE, CLAP_EVENT_MIDI, CLAP_EVENT_MIDI_SYSEX,
@@ -164,9 +165,8 @@ pub struct Wrapper<P: ClapPlugin> {
     input_events: AtomicRefCell<VecDeque<PluginNoteEvent<P>>>,
     /// The last process status returned by the plugin. This is used for tail handling.
     last_process_status: AtomicCell<ProcessStatus>,
-    /// Whether the latency has changed since the last call to `activate`. When this is set,
-    /// `latency_changed` needs to be called in `activate` in order to inform the host of the
-    /// latency change.
+    /// Whether the latency has changed since the host was last informed of it, which is only
+    /// allowed while it is in `activate`.
     latency_changed: AtomicBool,
     /// The current latency in samples, as set by the plugin through the
     /// [`ProcessContext`](nice_plug_core::context::process::ProcessContext). Uses the latency
@@ -217,6 +217,10 @@ pub struct Wrapper<P: ClapPlugin> {
     /// parameters belonging to the plugin. These addresses will remain stable as long as the
     /// `params` object does not get deallocated.
     param_by_hash: HashMap<u32, ParamPtr>,
+    /// The normalized modulation offsets that the host has last sent. A parameter takes a new value
+    /// only if that changes its modulated value, which may stay at an end of the range. So values
+    /// are set with the modulation lifted.
+    modulation_by_hash: HashMap<u32, AtomicF32>,
     /// Mappings from parameter hashes to string parameter IDs. Used for notifying the plugin's
     /// editor about parameter changes.
     param_id_by_hash: HashMap<u32, String>,
@@ -304,7 +308,7 @@ pub enum Task<P: Plugin> {
     #[cfg(feature = "editor")]
     ParameterModulationChanged(u32, f32),
     StateChanged,
-    /// Inform the host that the latency has changed.
+    /// Have the host activate the plugin again, so that it can be informed of the latency.
     LatencyChanged,
     /// Inform the host that the voice info has changed.
     VoiceInfoChanged,
@@ -431,29 +435,15 @@ impl<P: ClapPlugin> MainThreadExecutor<Task<P>> for Wrapper<P> {
                         .param_modulation_changed(param_id, modulation_offset);
                 }
             }
-            Task::LatencyChanged => match &*self.host_latency.borrow() {
-                Some(host_latency) => {
-                    crate::nice_debug_assert!(is_gui_thread);
+            Task::LatencyChanged => {
+                crate::nice_debug_assert!(is_gui_thread);
 
-                    // The plugin needs to be deactivated in order for the latency to change. If
-                    // it's already deactivated we can notify the host immediately, otherwise we
-                    // need to request a restart and remember to notify the host of the latency
-                    // change in the `activate` function.
-                    //
-                    // In practice, ignoring the activation status would be fine for many hosts, but
-                    // following the specification is probably a good idea regardless :)
-                    if self.is_activated.load(Ordering::SeqCst) {
-                        self.latency_changed.store(true, Ordering::SeqCst);
-                        self.request_restart();
-                    } else {
-                        unsafe_clap_call! { host_latency=>changed(&*self.host_callback) };
-                    }
+                // The host may only be notified while it activates the plugin
+                self.latency_changed.store(true, Ordering::SeqCst);
+                if self.is_activated.load(Ordering::SeqCst) {
+                    self.request_restart();
                 }
-                None => {
-                    #[cfg(debug_assertions)]
-                    crate::nice_warn!("Host does not support the latency extension");
-                }
-            },
+            }
             Task::VoiceInfoChanged => match &*self.host_voice_info.borrow() {
                 Some(host_voice_info) => {
                     crate::nice_debug_assert!(is_gui_thread);
@@ -515,6 +505,10 @@ impl<P: ClapPlugin> Wrapper<P> {
         let param_by_hash = param_id_hashes_ptrs_groups
             .iter()
             .map(|(_, hash, ptr, _)| (*hash, *ptr))
+            .collect();
+        let modulation_by_hash = param_id_hashes_ptrs_groups
+            .iter()
+            .map(|(_, hash, _, _)| (*hash, AtomicF32::new(0.0)))
             .collect();
         let param_id_by_hash = param_id_hashes_ptrs_groups
             .iter()
@@ -692,6 +686,7 @@ impl<P: ClapPlugin> Wrapper<P> {
             host_params: AtomicRefCell::new(None),
             param_hashes,
             param_by_hash,
+            modulation_by_hash,
             param_id_by_hash,
             param_group_by_hash,
             param_id_to_hash,
@@ -904,7 +899,20 @@ impl<P: ClapPlugin> Wrapper<P> {
                         let normalized_value = clap_plain_value as f32
                             / unsafe { param_ptr.step_count() }.unwrap_or(1) as f32;
 
-                        if unsafe { param_ptr._internal_set_normalized_value(normalized_value) } {
+                        let modulation = self.modulation_by_hash[&hash].load(Ordering::Relaxed);
+                        let value_changed = unsafe {
+                            if modulation != 0.0 {
+                                param_ptr._internal_modulate_value(0.0);
+                            }
+                            let value_changed =
+                                param_ptr._internal_set_normalized_value(normalized_value);
+                            if modulation != 0.0 {
+                                param_ptr._internal_modulate_value(modulation);
+                            }
+                            value_changed
+                        };
+
+                        if value_changed {
                             if let Some(sample_rate) = sample_rate {
                                 unsafe { param_ptr._internal_update_smoother(sample_rate, false) };
                             }
@@ -934,6 +942,7 @@ impl<P: ClapPlugin> Wrapper<P> {
                         let normalized_delta = clap_plain_delta as f32
                             / unsafe { param_ptr.step_count() }.unwrap_or(1) as f32;
 
+                        self.modulation_by_hash[&hash].store(normalized_delta, Ordering::Relaxed);
                         if unsafe { param_ptr._internal_modulate_value(normalized_delta) } {
                             if let Some(sample_rate) = sample_rate {
                                 unsafe { param_ptr._internal_update_smoother(sample_rate, false) };
@@ -1031,9 +1040,13 @@ impl<P: ClapPlugin> Wrapper<P> {
                 }
 
                 // Check the current event before applying it, including the first event in the
-                // buffer. A later event belongs to the next process slice.
-                if (*event).time > current_sample_idx as u32 && stop_predicate(event) {
-                    return Some(((*event).time as usize, event_idx as usize));
+                // buffer. A later event belongs to the next process slice. Out of bounds events are
+                // clamped to the buffer's size: there is no slice after the last sample, and no
+                // room in the host's buffers.
+                let event_sample_idx =
+                    clamp_input_event_timing((*event).time, total_buffer_len as u32) as usize;
+                if event_sample_idx > current_sample_idx && stop_predicate(event) {
+                    return Some((event_sample_idx, event_idx as usize));
                 }
 
                 self.handle_input_event(
@@ -1158,10 +1171,8 @@ impl<P: ClapPlugin> Wrapper<P> {
         let raw_event = unsafe { &*event };
 
         // Out of bounds events are clamped to the buffer's size
-        let timing = clamp_input_event_timing(
-            raw_event.time - current_sample_idx as u32,
-            total_buffer_len as u32,
-        );
+        let timing = clamp_input_event_timing(raw_event.time, total_buffer_len as u32)
+            .saturating_sub(current_sample_idx as u32);
 
         let push_event = |input_events: &mut AtomicRefMut<VecDeque<PluginNoteEvent<P>>>,
                           event: PluginNoteEvent<P>| {
@@ -1514,6 +1525,13 @@ impl<P: ClapPlugin> Wrapper<P> {
         } // Else the RescanParamValues task has already been sent
     }
 
+    /// Set the latency while the host activates the plugin, which is where it is then told.
+    pub fn set_latency_samples_in_activate(&self, samples: u32) {
+        if self.current_latency.swap(samples, Ordering::SeqCst) != samples {
+            self.latency_changed.store(true, Ordering::SeqCst);
+        }
+    }
+
     pub fn set_latency_samples(&self, samples: u32) {
         // Only make a callback if it's actually needed
         // XXX: For CLAP we could move this handling to the Plugin struct, but it may be worthwhile
@@ -1606,6 +1624,16 @@ impl<P: ClapPlugin> Wrapper<P> {
         });
     }
 
+    /// The parameters that the host modulates, with their normalized offsets.
+    fn modulated_params(&self) -> impl Iterator<Item = (ParamPtr, f32)> {
+        self.modulation_by_hash
+            .iter()
+            .filter_map(|(hash, modulation)| {
+                let modulation = modulation.load(Ordering::Relaxed);
+                (modulation != 0.0).then(|| (self.param_by_hash[hash], modulation))
+            })
+    }
+
     /// Immediately set the plugin state. Returns `false` if the deserialization failed. The plugin
     /// state is set from a couple places, so this function aims to deduplicate that. Includes
     /// `permit_alloc()`s around the deserialization and initialization for the use case where
@@ -1617,6 +1645,10 @@ impl<P: ClapPlugin> Wrapper<P> {
     ///
     /// `self.plugin` must _not_ be locked while calling this function or it will deadlock.
     pub fn set_state_inner(&self, state: &mut PluginState) -> bool {
+        for (param_ptr, _) in self.modulated_params() {
+            unsafe { param_ptr._internal_modulate_value(0.0) };
+        }
+
         // FIXME: This is obviously not realtime-safe, but loading presets without doing this
         //        could lead to inconsistencies. `state::deserialize_object()` normally never
         //        allocates, but if the plugin has persistent non-parameter data then its
@@ -1629,6 +1661,12 @@ impl<P: ClapPlugin> Wrapper<P> {
                 self.current_buffer_config.load().as_ref(),
             )
         });
+        for (param_ptr, modulation) in self.modulated_params() {
+            unsafe { param_ptr._internal_modulate_value(modulation) };
+            if let Some(buffer_config) = self.current_buffer_config.load() {
+                unsafe { param_ptr._internal_update_smoother(buffer_config.sample_rate, true) };
+            }
+        }
         if !success {
             return false;
         }
@@ -1714,14 +1752,6 @@ impl<P: ClapPlugin> Wrapper<P> {
             unsafe { param._internal_update_smoother(buffer_config.sample_rate, true) };
         }
 
-        // If this reactivation happened due to the latency changing, notify the host of that
-        // latency change.
-        if wrapper.latency_changed.swap(false, Ordering::SeqCst)
-            && let Some(host_latency) = &*wrapper.host_latency.borrow()
-        {
-            unsafe_clap_call! { host_latency=>changed(&*wrapper.host_callback) };
-        }
-
         let mut activate_context = wrapper.make_activate_context();
 
         // In the case a host misbehaves and tries to activate the plugin without waiting for the
@@ -1776,6 +1806,13 @@ impl<P: ClapPlugin> Wrapper<P> {
 
         // NOTE: This needs to be dropped after the `plugin` lock to avoid deadlocks
         drop(activate_context);
+
+        if result
+            && wrapper.latency_changed.swap(false, Ordering::SeqCst)
+            && let Some(host_latency) = &*wrapper.host_latency.borrow()
+        {
+            unsafe_clap_call! { host_latency=>changed(&*wrapper.host_callback) };
+        }
 
         result
     }
@@ -2216,6 +2253,7 @@ impl<P: ClapPlugin> Wrapper<P> {
                         process.out_events,
                     );
 
+                    plugin.set_process_mode(wrapper.current_process_mode.load());
                     let result = plugin.process(buffers.main_buffer, &mut aux, &mut context);
 
                     wrapper.last_process_status.store(result);
@@ -2669,7 +2707,8 @@ impl<P: ClapPlugin> Wrapper<P> {
 
                 struct ClapHostCallbacks<P: ClapPlugin> {
                     wrapper: Weak<Wrapper<P>>,
-                    host_gui: ClapPtr<clap_host_gui>,
+                    /// Hosts may show an editor without this extension
+                    host_gui: Option<ClapPtr<clap_host_gui>>,
                 }
 
                 impl<P: ClapPlugin> HostCallbacks for ClapHostCallbacks<P> {
@@ -2683,13 +2722,15 @@ impl<P: ClapPlugin> Wrapper<P> {
 
                             let native_size = NativeSize::from_size(new_size, scale_factor);
 
-                            if unsafe_clap_call! {
-                                &*self.host_gui=>request_resize(
-                                    &*wrapper.host_callback,
-                                    native_size.width,
-                                    native_size.height,
-                                )
-                            } {
+                            if let Some(host_gui) = &self.host_gui
+                                && unsafe_clap_call! {
+                                    host_gui=>request_resize(
+                                        &*wrapper.host_callback,
+                                        native_size.width,
+                                        native_size.height,
+                                    )
+                                }
+                            {
                                 Ok(())
                             } else {
                                 Err(ResizeError::HostRefusedSize(new_size).into())
@@ -2700,9 +2741,11 @@ impl<P: ClapPlugin> Wrapper<P> {
                     }
 
                     fn destroyed(&mut self) {
-                        if let Some(wrapper) = self.wrapper.upgrade() {
+                        if let Some(wrapper) = self.wrapper.upgrade()
+                            && let Some(host_gui) = &self.host_gui
+                        {
                             unsafe_clap_call! {
-                                &*self.host_gui=>closed(
+                                host_gui=>closed(
                                     &*wrapper.host_callback,
                                     true,
                                 )
@@ -2713,7 +2756,7 @@ impl<P: ClapPlugin> Wrapper<P> {
 
                 let callbacks: Box<dyn HostCallbacks> = Box::new(ClapHostCallbacks {
                     wrapper: wrapper.this.borrow().clone(),
-                    host_gui: ClapPtr::clone(wrapper.host_gui.borrow().as_ref().unwrap()),
+                    host_gui: wrapper.host_gui.borrow().clone(),
                 });
 
                 struct ClapHostMainThreadCaller<P: ClapPlugin> {
@@ -3122,7 +3165,7 @@ impl<P: ClapPlugin> Wrapper<P> {
         check_null_ptr!(false, plugin, unsafe { (*plugin).plugin_data }, param_info);
         let wrapper = unsafe { &*((*plugin).plugin_data as *const Self) };
 
-        if param_index > unsafe { Self::ext_params_count(plugin) } {
+        if param_index >= unsafe { Self::ext_params_count(plugin) } {
             return false;
         }
 
@@ -3188,7 +3231,7 @@ impl<P: ClapPlugin> Wrapper<P> {
         match wrapper.param_by_hash.get(&param_id) {
             Some(param_ptr) => {
                 unsafe {
-                    *value = param_ptr.modulated_normalized_value() as f64
+                    *value = param_ptr.unmodulated_normalized_value() as f64
                         * param_ptr.step_count().unwrap_or(1) as f64;
                 }
 
@@ -3337,13 +3380,8 @@ impl<P: ClapPlugin> Wrapper<P> {
             }
         };
 
-        if wrapper.current_process_mode.swap(mode) != mode
-            && wrapper.is_activated.load(Ordering::SeqCst)
-        {
-            // We may change process mode while activated. In that case, restart the audio processor
-            // so the plugin can react to the process mode change in `Plugin::activate`.
-            wrapper.request_restart();
-        }
+        // Takes effect with the next block or activation, whichever comes first
+        wrapper.current_process_mode.store(mode);
 
         true
     }
@@ -3460,7 +3498,7 @@ impl<P: ClapPlugin> Wrapper<P> {
         match wrapper.last_process_status.load() {
             ProcessStatus::Tail(samples) => samples,
             ProcessStatus::KeepAlive => u32::MAX,
-            _ => 0,
+            _ => wrapper.current_latency.load(Ordering::SeqCst),
         }
     }
 

@@ -71,6 +71,18 @@ pub struct ChannelPointers {
     pub num_channels: usize,
 }
 
+impl ChannelPointers {
+    /// Whether every channel has a buffer.
+    ///
+    /// # Safety
+    ///
+    /// `ptrs` must contain as many pointers as there are channels.
+    unsafe fn is_complete(&self) -> bool {
+        (0..self.num_channels)
+            .all(|channel| unsafe { !(*self.ptrs.as_ptr().add(channel)).is_null() })
+    }
+}
+
 impl BufferManager {
     /// Initialize managed buffers for a specific audio IO layout. The actual buffers can be set up
     /// using channel pointer data using [`create_buffers()`][Self::create_buffers()].
@@ -155,11 +167,9 @@ impl BufferManager {
     ///
     /// `sample_offset` and `num_samples` can be used to slice a set of host channel pointers for
     /// sample accurate automation. If any of the outputs are missing because the host hasn't
-    /// provided enough channels or outputs, then they will be replaced by empty slices.
-    ///
-    /// # Panics
-    ///
-    /// May panic if one of the inner channel pointers is a null pointer.
+    /// provided enough channels or outputs, then they will be replaced by empty slices. A bus with
+    /// a null pointer among its channels counts as missing: that is how VST3 hosts pass a bus that
+    /// they have deactivated.
     ///
     /// # Safety
     ///
@@ -182,6 +192,16 @@ impl BufferManager {
             aux_input_channel_pointers: &mut self.aux_input_channel_pointers,
             aux_output_channel_pointers: &mut self.aux_output_channel_pointers,
         });
+        for channel_pointers in [
+            &mut self.main_input_channel_pointers,
+            &mut self.main_output_channel_pointers,
+        ]
+        .into_iter()
+        .chain(&mut self.aux_input_channel_pointers)
+        .chain(&mut self.aux_output_channel_pointers)
+        {
+            *channel_pointers = channel_pointers.filter(|bus| unsafe { bus.is_complete() });
+        }
 
         // The main buffer points directly to the main output pointers
         unsafe {
@@ -222,20 +242,23 @@ impl BufferManager {
 
         // Since nice-plug processes audio in-place, main input data needs to be copied to the main
         // output buffers
+        let mut num_input_channels = 0;
         if let (Some(input_channel_pointers), Some(output_channel_pointers)) = (
             self.main_input_channel_pointers,
             self.main_output_channel_pointers,
         ) {
+            num_input_channels = input_channel_pointers
+                .num_channels
+                .min(output_channel_pointers.num_channels);
             unsafe {
                 self.main_buffer.set_slices(num_samples, |output_slices| {
                     for (channel_idx, output_slice) in output_slices
                         .iter_mut()
                         .enumerate()
-                        .take(input_channel_pointers.num_channels)
+                        .take(num_input_channels)
                     {
                         let input_channel_pointer =
                             *input_channel_pointers.ptrs.as_ptr().add(channel_idx);
-                        debug_assert!(channel_idx < output_channel_pointers.num_channels);
                         let output_channel_pointer =
                             *output_channel_pointers.ptrs.as_ptr().add(channel_idx);
 
@@ -250,18 +273,16 @@ impl BufferManager {
                     }
                 });
             }
+        }
 
-            // Any excess channels will need to be filled with zeroes since they'd otherwise point
-            // to whatever was left in the buffer
-            if input_channel_pointers.num_channels < output_channel_pointers.num_channels {
-                unsafe {
-                    self.main_buffer.set_slices(num_samples, |output_slices| {
-                        for slice in &mut output_slices[input_channel_pointers.num_channels..] {
-                            slice.fill(0.0);
-                        }
-                    });
+        // Any excess channels, which are all of them without an input, will need to be filled with
+        // zeroes since they'd otherwise point to whatever was left in the buffer
+        unsafe {
+            self.main_buffer.set_slices(num_samples, |output_slices| {
+                for slice in output_slices.iter_mut().skip(num_input_channels) {
+                    slice.fill(0.0);
                 }
-            }
+            });
         }
 
         // Because nice-plug's `Buffer` type is geared around in-place processing, auxiliary inputs

@@ -6,7 +6,7 @@ use nice_plug_core::audio_setup::{AudioIOLayout, BufferConfig, ProcessMode};
 use nice_plug_core::context::gui::GuiContext;
 use nice_plug_core::context::process::Transport;
 #[cfg(feature = "editor")]
-use nice_plug_core::editor::dpi::Size;
+use nice_plug_core::editor::dpi::{NativeSize, Size};
 #[cfg(feature = "editor")]
 use nice_plug_core::editor::{Editor, SpawnedEditor};
 use nice_plug_core::midi::{MidiConfig, PluginNoteEvent};
@@ -22,8 +22,6 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use try_lock::TryLock;
-#[cfg(feature = "editor")]
-use vst3::ComWrapper;
 use vst3::Steinberg::Vst::{IComponentHandler, IComponentHandlerTrait, IEventList, RestartFlags_};
 use vst3::Steinberg::{kInvalidArgument, kResultOk, tresult};
 use vst3::{ComPtr, ComRef};
@@ -42,7 +40,7 @@ use crate::wrapper::vst3::Vst3Plugin;
 #[cfg(feature = "editor")]
 use crate::wrapper::vst3::context::WrapperGuiContext;
 #[cfg(feature = "editor")]
-use crate::wrapper::vst3::view::WrapperView;
+use crate::wrapper::vst3::view::ViewHost;
 
 /// The actual wrapper bits. We need this as an `Arc<T>` so we can safely use our event loop API.
 /// Since we can't combine that with VST3's interior reference counting this just has to be moved to
@@ -72,9 +70,9 @@ pub(crate) struct WrapperInner<P: Vst3Plugin> {
     /// [`IEditController::set_component_handler`].
     pub component_handler: AtomicRefCell<Option<ComPtr<IComponentHandler>>>,
 
-    /// Our own [`IPlugView`] instance.
+    /// The host's side of the [`IPlugView`] that was created last.
     #[cfg(feature = "editor")]
-    pub plug_view: RwLock<Option<ComWrapper<WrapperView<P>>>>,
+    pub view_host: RwLock<Option<Arc<ViewHost<P>>>>,
 
     /// Whether the editor is currently open. This is changed by the attached and removed functions on IPlugViewTrait
     #[cfg(feature = "editor")]
@@ -355,7 +353,7 @@ impl<P: Vst3Plugin> WrapperInner<P> {
             component_handler: AtomicRefCell::new(None),
 
             #[cfg(feature = "editor")]
-            plug_view: RwLock::new(None),
+            view_host: RwLock::new(None),
 
             #[cfg(feature = "editor")]
             is_editor_open: AtomicBool::new(false),
@@ -516,13 +514,7 @@ impl<P: Vst3Plugin> WrapperInner<P> {
             // loop so no work is lost.
             #[cfg(feature = "editor")]
             let task = if self.is_editor_open.load(Ordering::Relaxed) {
-                match self
-                    .plug_view
-                    .read()
-                    .clone()
-                    .unwrap()
-                    .do_maybe_in_run_loop(task)
-                {
+                match self.do_maybe_in_run_loop(task) {
                     Ok(()) => return true,
                     Err(task) => task,
                 }
@@ -539,6 +531,15 @@ impl<P: Vst3Plugin> WrapperInner<P> {
             }
 
             event_loop.schedule_gui(task)
+        }
+    }
+
+    /// See [`ViewHost::do_maybe_in_run_loop()`].
+    #[cfg(feature = "editor")]
+    pub fn do_maybe_in_run_loop(&self, task: Task<P>) -> Result<(), Task<P>> {
+        match &*self.view_host.read() {
+            Some(view_host) => view_host.do_maybe_in_run_loop(task),
+            None => Err(task),
         }
     }
 
@@ -787,15 +788,14 @@ impl<P: Vst3Plugin> MainThreadExecutor<Task<P>> for WrapperInner<P> {
             },
             #[cfg(feature = "editor")]
             Task::RequestResize { size, scale_factor } => {
-                if self.is_editor_open.load(Ordering::SeqCst) {
-                    unsafe {
-                        crate::nice_debug_assert!(is_gui_thread);
-                        let _success = WrapperView::request_resize(
-                            &self.plug_view.read().clone().unwrap(),
-                            size,
-                            scale_factor,
-                        );
-                    }
+                let view_host = self.view_host.read().clone();
+                if let Some(view_host) = view_host
+                    && self.is_editor_open.load(Ordering::SeqCst)
+                {
+                    crate::nice_debug_assert!(is_gui_thread);
+                    let _success = unsafe {
+                        view_host.request_resize(NativeSize::from_size(size, scale_factor))
+                    };
                 } else {
                     crate::nice_debug_assert_failure!("Can't resize a closed editor");
                 }

@@ -12,7 +12,7 @@ use std::num::NonZeroIsize;
 use std::ptr::NonNull;
 #[cfg(all(target_family = "unix", not(target_os = "macos")))]
 use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Arc, Weak};
 use vst3::Steinberg::{
     FIDString, TBool, char16, int16, kInvalidArgument, kNotImplemented, kPlatformTypeHWND,
@@ -155,18 +155,28 @@ pub(crate) struct WrapperView<P: Vst3Plugin> {
     inner: Weak<WrapperInner<P>>,
     editor: Weak<Mutex<P::Editor>>,
 
-    /// The `IPlugFrame` instance passed by the host during [IPlugView::set_frame()].
-    plug_frame: RwLock<Option<ComPtr<IPlugFrame>>>,
-    /// Allows handling events events on the host's GUI thread when using Linux. Needed because
-    /// otherwise REAPER doesn't like us very much.
-    #[cfg(all(target_family = "unix", not(target_os = "macos")))]
-    run_loop_event_handler: RwLock<Option<ComWrapper<RunLoopEventHandler<P>>>>,
+    /// What the host gave us for this view, shared with [`WrapperInner`].
+    host: Arc<ViewHost<P>>,
 
     /// The DPI scaling factor as passed to the [IPlugViewContentScaleSupport::set_scale_factor()]
     /// function. Defaults to 1.0, and will be kept there on macOS. When reporting and handling size
     /// the sizes communicated to and from the DAW should be scaled by this factor since nice-plug's
     /// APIs only deal in logical pixels.
     fallback_scale_factor: AtomicCell<Option<f32>>,
+}
+
+/// The host's side of a view. This is apart from the view because the host alone decides how long
+/// that lives: it empties this when it goes.
+pub(crate) struct ViewHost<P: Vst3Plugin> {
+    /// The view's own interface, which the host wants to see when it is asked to resize it. Not
+    /// counted as a reference.
+    plug_view: AtomicPtr<IPlugView>,
+    /// The `IPlugFrame` instance passed by the host during [IPlugView::set_frame()].
+    plug_frame: RwLock<Option<ComPtr<IPlugFrame>>>,
+    /// Allows handling events events on the host's GUI thread when using Linux. Needed because
+    /// otherwise REAPER doesn't like us very much.
+    #[cfg(all(target_family = "unix", not(target_os = "macos")))]
+    run_loop_event_handler: RwLock<Option<ComWrapper<RunLoopEventHandler<P>>>>,
 }
 
 impl<P: Vst3Plugin> Class for WrapperView<P> {
@@ -210,53 +220,55 @@ impl<P: Vst3Plugin> Class for RunLoopEventHandler<P> {
 }
 
 impl<P: Vst3Plugin> WrapperView<P> {
-    pub fn new(inner: Weak<WrapperInner<P>>, editor: Weak<Mutex<P::Editor>>) -> Self {
-        Self {
-            inner,
-            editor,
+    /// Creates a view, which the host owns from here on.
+    pub fn create(
+        inner: Weak<WrapperInner<P>>,
+        editor: Weak<Mutex<P::Editor>>,
+    ) -> (ComPtr<IPlugView>, Arc<ViewHost<P>>) {
+        let host = Arc::new(ViewHost {
+            plug_view: AtomicPtr::new(std::ptr::null_mut()),
             plug_frame: RwLock::new(None),
             #[cfg(all(target_family = "unix", not(target_os = "macos")))]
             run_loop_event_handler: RwLock::new(None),
+        });
+        let view = ComWrapper::new(WrapperView {
+            inner,
+            editor,
+            host: host.clone(),
             fallback_scale_factor: AtomicCell::new(None),
-        }
-    }
+        })
+        .to_com_ptr::<IPlugView>()
+        .unwrap();
+        host.plug_view.store(view.as_ptr(), Ordering::SeqCst);
 
-    /// Ask the host to resize the view to the size specified by [`Editor::size()`]. Will return false
-    /// if the host doesn't like you. This **needs** to be run from the GUI thread.
+        (view, host)
+    }
+}
+
+impl<P: Vst3Plugin> ViewHost<P> {
+    /// Ask the host to resize the view. Will return false if the host doesn't like you. This
+    /// **needs** to be run from the GUI thread.
     ///
     /// # Safety
     ///
     /// May cause memory corruption in Linux REAPER when called from outside of the `IRunLoop`.
     #[must_use]
-    pub unsafe fn request_resize(
-        this: &ComWrapper<Self>,
-        new_size: Size,
-        scale_factor: f64,
-    ) -> bool {
+    pub unsafe fn request_resize(&self, new_size: NativeSize<u32>) -> bool {
         use vst3::Steinberg::IPlugFrameTrait;
 
-        let Some(inner) = Weak::upgrade(&(**this).inner) else {
-            return false;
-        };
-
-        // Don't do anything if the editor is not open, because that would be strange
-        if !inner.is_editor_open.load(Ordering::SeqCst) {
-            return false;
-        }
-
-        match &*this.plug_frame.read() {
-            Some(plug_frame) => {
-                let native_size: NativeSize<u32> = NativeSize::from_size(new_size, scale_factor);
-
+        let plug_view = self.plug_view.load(Ordering::SeqCst);
+        // Cloned, because the host may call the view while it resizes it
+        let plug_frame = self.plug_frame.read().clone();
+        match plug_frame {
+            Some(plug_frame) if !plug_view.is_null() => {
                 let mut size = ViewRect {
                     left: 0,
                     top: 0,
-                    right: native_size.width as i32,
-                    bottom: native_size.height as i32,
+                    right: new_size.width as i32,
+                    bottom: new_size.height as i32,
                 };
 
-                let plug_view = this.as_com_ref::<IPlugView>().unwrap();
-                let result = unsafe { plug_frame.resizeView(plug_view.as_ptr(), &mut size) };
+                let result = unsafe { plug_frame.resizeView(plug_view, &mut size) };
 
                 #[cfg(debug_assertions)]
                 if result != kResultOk {
@@ -269,7 +281,7 @@ impl<P: Vst3Plugin> WrapperView<P> {
 
                 result == kResultOk
             }
-            None => false,
+            _ => false,
         }
     }
 
@@ -300,7 +312,9 @@ impl<P: Vst3Plugin> WrapperView<P> {
     pub fn do_maybe_in_run_loop(&self, task: Task<P>) -> Result<(), Task<P>> {
         Err(task)
     }
+}
 
+impl<P: Vst3Plugin> WrapperView<P> {
     /// Forward a VST3 `IPlugView::onKey{Down,Up}` event to the editor's
     /// host-virtual-key hook.
     ///
@@ -538,9 +552,7 @@ impl<P: Vst3Plugin> IPlugViewTrait for WrapperView<P> {
                     scale_factor: f64,
                 ) -> Result<(), Box<dyn Error>> {
                     if let Some(inner) = self.inner.upgrade() {
-                        let view = inner.plug_view.read().clone().unwrap();
-
-                        if let Err(task) = view.do_maybe_in_run_loop(Task::RequestResize {
+                        if let Err(task) = inner.do_maybe_in_run_loop(Task::RequestResize {
                             size: new_size,
                             scale_factor,
                         }) && !inner.schedule_gui(task)
@@ -573,9 +585,7 @@ impl<P: Vst3Plugin> IPlugViewTrait for WrapperView<P> {
             impl<P: Vst3Plugin> HostMainThreadCaller for Vst3HostMainThreadCaller<P> {
                 fn call_main_thread(&mut self) {
                     if let Some(inner) = self.inner.upgrade() {
-                        let view = inner.plug_view.read().clone().unwrap();
-
-                        if let Err(task) = view.do_maybe_in_run_loop(Task::CallMainThread)
+                        if let Err(task) = inner.do_maybe_in_run_loop(Task::CallMainThread)
                             && !inner.schedule_gui(task)
                         {
                             crate::nice_error!("Failed to post Task::CallMainThread");
@@ -591,7 +601,10 @@ impl<P: Vst3Plugin> IPlugViewTrait for WrapperView<P> {
 
             let fallback_scale_factor = self.fallback_scale_factor.load().map(|s| s as f64);
 
-            match self.editor.upgrade().unwrap().lock().spawn(
+            let editor = self.editor.upgrade().unwrap();
+            let size_before = editor.lock().size();
+
+            let spawned = editor.lock().spawn(
                 Some(parent_handle),
                 false,
                 fallback_scale_factor,
@@ -600,11 +613,22 @@ impl<P: Vst3Plugin> IPlugViewTrait for WrapperView<P> {
                     callbacks,
                     main_thread_caller,
                 }),
-            ) {
+            );
+            match spawned {
                 Ok(editor_window) => match editor_window.handle.show(&editor_window.window) {
                     Ok(()) => {
                         *window = Some(Fragile::new(editor_window));
                         inner.is_editor_open.store(true, Ordering::SeqCst);
+
+                        // The editor may only learn the scale factor from its window, and the host
+                        // has made room for the size it heard before that. It may set the new one
+                        // before this returns, so nothing may be borrowed here.
+                        drop(window);
+                        let size = editor.lock().size();
+                        if size != size_before {
+                            let _success = unsafe { self.host.request_resize(size) };
+                        }
+
                         kResultOk
                     }
                     Err(e) => {
@@ -737,19 +761,19 @@ impl<P: Vst3Plugin> IPlugViewTrait for WrapperView<P> {
                 // host's GUI thread. REAPER will segfault when we don't do this for resizes.
                 #[cfg(all(target_family = "unix", not(target_os = "macos")))]
                 {
-                    self.leave_run_loop();
-                    *self.run_loop_event_handler.write() = frame.cast().and_then(|run_loop| {
+                    self.host.leave_run_loop();
+                    *self.host.run_loop_event_handler.write() = frame.cast().and_then(|run_loop| {
                         RunLoopEventHandler::new(Arc::downgrade(&inner), run_loop)
                     });
                 }
-                *self.plug_frame.write() = Some(frame.to_com_ptr());
+                *self.host.plug_frame.write() = Some(frame.to_com_ptr());
             }
             None => {
                 #[cfg(all(target_family = "unix", not(target_os = "macos")))]
                 {
-                    self.leave_run_loop();
+                    self.host.leave_run_loop();
                 }
-                *self.plug_frame.write() = None;
+                *self.host.plug_frame.write() = None;
             }
         }
 
@@ -831,6 +855,7 @@ impl<P: Vst3Plugin> IPlugViewContentScaleSupportTrait for WrapperView<P> {
             return kResultFalse;
         }
 
+        // Hosts also call this before they attach the editor, which then uses what is stored
         if let Some(editor_window) = inner.editor_window.borrow().as_ref() {
             let editor_window = editor_window.get();
             if let Err(e) = editor_window
@@ -838,14 +863,12 @@ impl<P: Vst3Plugin> IPlugViewContentScaleSupportTrait for WrapperView<P> {
                 .set_fallback_scale_factor(scale_factor as f64, &editor_window.window)
             {
                 crate::nice_error!("Failed to set suggested scale factor: {}", e);
-                kResultFalse
-            } else {
-                self.fallback_scale_factor.store(Some(scale_factor));
-                kResultOk
+                return kResultFalse;
             }
-        } else {
-            kResultFalse
         }
+        self.fallback_scale_factor.store(Some(scale_factor));
+
+        kResultOk
     }
 }
 
@@ -890,10 +913,14 @@ impl<P: Vst3Plugin> IEventHandlerTrait for RunLoopEventHandler<P> {
     }
 }
 
-#[cfg(all(target_family = "unix", not(target_os = "macos")))]
 impl<P: Vst3Plugin> Drop for WrapperView<P> {
     fn drop(&mut self) {
         // Hosts may let the view go without taking its frame away.
-        self.leave_run_loop();
+        #[cfg(all(target_family = "unix", not(target_os = "macos")))]
+        self.host.leave_run_loop();
+        *self.host.plug_frame.write() = None;
+        self.host
+            .plug_view
+            .store(std::ptr::null_mut(), Ordering::SeqCst);
     }
 }

@@ -620,7 +620,7 @@ impl<P: Vst3Plugin> IEditControllerTrait for Wrapper<P> {
     unsafe fn getParameterInfo(&self, param_index: int32, info: *mut ParameterInfo) -> tresult {
         check_null_ptr!(info);
 
-        if param_index < 0 || param_index > unsafe { self.getParameterCount() } {
+        if param_index < 0 || param_index >= unsafe { self.getParameterCount() } {
             return kInvalidArgument;
         }
 
@@ -798,17 +798,12 @@ impl<P: Vst3Plugin> IEditControllerTrait for Wrapper<P> {
         #[cfg(feature = "editor")]
         match self.inner.editor.borrow().as_ref() {
             Some(editor) => {
-                use vst3::ComWrapper;
-
                 use crate::wrapper::vst3::view::WrapperView;
 
-                let view = ComWrapper::new(WrapperView::new(
-                    Arc::downgrade(&self.inner),
-                    Arc::downgrade(editor),
-                ));
-                let plug_view_ptr = view.to_com_ptr::<IPlugView>().unwrap().into_raw();
-                *self.inner.plug_view.write() = Some(view);
-                plug_view_ptr
+                let (view, view_host) =
+                    WrapperView::create(Arc::downgrade(&self.inner), Arc::downgrade(editor));
+                *self.inner.view_host.write() = Some(view_host);
+                view.into_raw()
             }
             None => std::ptr::null_mut(),
         }
@@ -1667,7 +1662,7 @@ impl<P: Vst3Plugin> IAudioProcessorTrait for Wrapper<P> {
         match self.inner.last_process_status.load() {
             ProcessStatus::Tail(samples) => samples,
             ProcessStatus::KeepAlive => u32::MAX, // kInfiniteTail
-            _ => 0,                               // kNoTail
+            _ => self.inner.current_latency.load(Ordering::SeqCst),
         }
     }
 }
