@@ -80,9 +80,8 @@ pub struct Restorer {
     quiet: usize,
     /// Hops of silence or idleness after which the networks rest.
     rest_after: usize,
-    /// Whether the hop before was at rest, and whether it was silent behind click repair.
-    rested: bool,
-    silent: bool,
+    /// Whether the hop before was at rest, and silent behind click repair.
+    hushed: bool,
     /// Hops until no frame holds a sample beyond [`LOUDEST`] any more.
     spoilt: usize,
 }
@@ -142,8 +141,7 @@ impl Restorer {
             position: 0,
             quiet: 0,
             rest_after: rest_after(sample_rate_hz, geometry.hop),
-            rested: false,
-            silent: false,
+            hushed: false,
             spoilt: 0,
             geometry,
         })
@@ -188,7 +186,7 @@ impl Restorer {
         self.controls.fill(Controls::default());
         self.position = 0;
         self.quiet = 0;
-        (self.rested, self.silent) = (false, false);
+        self.hushed = false;
         self.spoilt = 0;
         self.forget();
     }
@@ -218,10 +216,10 @@ impl Restorer {
         let (declick, declip) = if rest { (0.0, false) } else { (controls.declick, controls.declip) };
         let newest = &mut self.frames[slot];
         newest.at_rest = rest;
-        let mut silent = true;
+        let mut hushed = rest;
         for (channel, audio) in audio.chunks_exact_mut(self.geometry.hop).enumerate() {
             report.clicks += self.repairs[channel].process(audio, declick, declip);
-            silent &= audio.iter().all(|x| x.abs() < SILENCE);
+            hushed = hushed && audio.iter().all(|x| x.abs() < SILENCE);
             let state = &mut self.states[channel];
             if rest {
                 self.stft.keep(state, audio, &mut newest.samples[channel * window..][..window]);
@@ -231,10 +229,10 @@ impl Restorer {
         }
 
         report.active = run && !rest;
-        if report.active && self.rested && self.silent {
+        if report.active && self.hushed {
             self.hear_silence(&decisive);
         }
-        (self.rested, self.silent) = (rest, silent);
+        self.hushed = hushed;
         let known = report.active && self.ask(slot, &decisive);
 
         // The slot after the newest holds the oldest frame, the one to synthesise; with no look-ahead that is the newest.
