@@ -1,10 +1,11 @@
 //! Brings any sample rate near the one the detector was trained at, by a whole factor, so that it sees the same picture everywhere.
 
-/// Zero crossings of the filter on each side of its middle, in samples of the lower rate: its delay.
-pub const REACH: usize = 4;
+/// Zero crossings of the filter on each side of its middle, in samples of the lower rate: its delay. With 4 the network sees less of the highs, and clicks gain
+/// 0.3 dB less at 96 kHz, 1.4 at 192.
+pub const REACH: usize = 6;
 
 /// Pass band of the filter, as a share of the lower rate's Nyquist frequency.
-const BAND: f64 = 0.9;
+const BAND: f64 = 0.95;
 
 /// How many samples of which rate make one of the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
