@@ -40,9 +40,9 @@ const MEDIAN: f64 = 0.6745;
 const AFTERMATH_S: f64 = 3e-3;
 const DISTANCE_S: f64 = 0.33e-3;
 
-/// Prediction error behind a click over the one before, dB, from which on it may be an onset. Of 27 marks in clean drums, where they count, 20 have at least
-/// 12 dB. 12 gains no more than 9 on clicks, 6 a quarter of a decibel less.
-const RISE_DB: f64 = 9.0;
+/// Prediction error behind a click over the one before, dB, from which on it may be an onset. Of 978 clicks of the validation split a tenth have more; of the
+/// 27 marks in clean drums, where they count, 20 have at least twice as much. With 9 clicks gain a quarter of a decibel, clean drums lose one.
+const RISE_DB: f64 = 6.0;
 
 /// How far the start and the end of a click may move.
 const BEFORE_S: f64 = 1e-3;
