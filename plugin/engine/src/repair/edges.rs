@@ -22,8 +22,8 @@ const ORDER: (usize, usize) = (16, 64);
 const LIKELY: f32 = 0.4;
 const SUSPICION: f32 = 0.2;
 
-/// Core from which on the first of the two counts. Shorter clicks have no tail, but the network blurs them; wrong single samples would gain 6 dB less at 48 kHz and
-/// 17 at 96.
+/// Core from which on the first of the two counts. Shorter clicks have no tail, but the network blurs them; wrong single samples would gain 3 to 9 dB less at
+/// 48 kHz and 18 at 96.
 const LONG_S: f64 = 0.5e-3;
 
 /// Prediction error of a damaged sample, in standard deviations of intact ones. With 4 clicks gain 0.4 dB less, 2 finds no more.
