@@ -4,7 +4,7 @@ use super::theme::Palette;
 use dualstep_engine::link::{Status, WorkerState};
 use egui::{RichText, Ui};
 
-/// Draws the line. `playing`: whether the host processes audio. `forgotten`: dropouts that the user has seen and reset.
+/// Draws the line. `playing`: whether the host processes audio. `forgotten`: misses that the user has seen and reset.
 pub(super) fn status_line(ui: &mut Ui, palette: &Palette, status: &Status, playing: bool, weights: &str, forgotten: &mut u64) {
     let faint = |text: String| RichText::new(text).small().color(palette.faint);
     let loud = |text: String| RichText::new(text).small().strong().color(palette.warning);
@@ -23,12 +23,12 @@ pub(super) fn status_line(ui: &mut Ui, palette: &Palette, status: &Status, playi
     ui.label(faint(format!("worker {:.0} % of a core", load * 100.0)))
         .on_hover_text("Time the restoration takes on its own thread.");
     ui.separator();
-    let dropouts = status.dropouts().saturating_sub(*forgotten);
-    let text = format!("dropouts: {dropouts}");
-    ui.label(if dropouts > 0 { loud(text) } else { faint(text) })
+    let misses = status.misses().saturating_sub(*forgotten);
+    let text = format!("late: {misses}");
+    ui.label(if misses > 0 { loud(text) } else { faint(text) })
         .on_hover_text("Moments in which the restored sound wasn't ready in time: the original was faded in, nothing shifted.");
-    if dropouts > 0 && ui.small_button("Reset").on_hover_text("Count dropouts from here on.").clicked() {
-        *forgotten = status.dropouts();
+    if misses > 0 && ui.small_button("Reset").on_hover_text("Count late hops from here on.").clicked() {
+        *forgotten = status.misses();
     }
     ui.separator();
     ui.label(faint(weights.to_owned()))

@@ -381,7 +381,7 @@ impl AudioPort {
                 Some(wire.fetch(due, pace))
             };
             if matches!(fetched, Some(Fetched::Missed)) {
-                self.status.count_dropout();
+                self.status.count_miss();
             }
             match (fetched, old) {
                 (Some(Fetched::Hop(hop)), Wet::Hop { hop: last, .. }) => {

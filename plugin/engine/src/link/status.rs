@@ -27,7 +27,7 @@ pub struct Status {
     state: AtomicU8,
     sample_rate_hz: AtomicF64,
     latency: AtomicU32,
-    dropouts: AtomicU64,
+    misses: AtomicU64,
     clicks: AtomicU64,
     resting: AtomicBool,
     removed_db: AtomicF32,
@@ -49,7 +49,7 @@ impl Default for Status {
             state: AtomicU8::new(WorkerState::Off as u8),
             sample_rate_hz: AtomicF64::new(0.0),
             latency: AtomicU32::new(0),
-            dropouts: AtomicU64::new(0),
+            misses: AtomicU64::new(0),
             clicks: AtomicU64::new(0),
             resting: AtomicBool::new(false),
             removed_db: AtomicF32::new(0.0),
@@ -98,8 +98,8 @@ impl Status {
 
     /// Hops that weren't there in time and were heard dry, since the plugin was loaded.
     #[must_use]
-    pub fn dropouts(&self) -> u64 {
-        self.dropouts.load(Relaxed)
+    pub fn misses(&self) -> u64 {
+        self.misses.load(Relaxed)
     }
 
     /// Clicks repaired since the plugin was loaded.
@@ -167,8 +167,8 @@ impl Status {
         self.latency.store(u32::try_from(latency).unwrap_or(u32::MAX), Relaxed);
     }
 
-    pub(super) fn count_dropout(&self) {
-        self.dropouts.fetch_add(1, Relaxed);
+    pub(super) fn count_miss(&self) {
+        self.misses.fetch_add(1, Relaxed);
     }
 
     pub(super) fn set_peaks(&self, input: [f32; 2], output: [f32; 2]) {

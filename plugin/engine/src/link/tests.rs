@@ -177,7 +177,7 @@ fn run_undisturbed(input: &[f32], block: usize, pace: Pace, delay_us: u64) -> Ve
         let mut rig = rig(1, block);
         rig.hooks.delay_us.store(delay_us, SeqCst);
         let output = rig.run(input, block, pace, full);
-        if rig.status.dropouts() == 0 {
+        if rig.status.misses() == 0 {
             return output;
         }
         assert_eq!(pace, Pace::RealTime, "offline nothing is ever late");
@@ -230,7 +230,7 @@ fn late_hops_are_heard_dry_and_the_next_ones_in_place() {
             is_dry
         })
         .collect();
-    assert_eq!(missed.len() as u64, rig.status.dropouts());
+    assert_eq!(missed.len() as u64, rig.status.misses());
     assert!((5..=8).contains(&missed.len()), "{missed:?}");
     assert!(missed.windows(2).all(|pair| pair[1] == pair[0] + 1), "{missed:?}");
     assert!(rig.hooks.skipped.load(SeqCst) > 0, "late hops are skipped");
@@ -282,7 +282,7 @@ fn a_steady_tone_does_not_jump_around_a_miss() {
         let pace = if hold { Pace::RealTime } else { Pace::Offline };
         rig.port.process(&mut [block], &Settings::default(), pace);
     }
-    assert!(rig.status.dropouts() > 0);
+    assert!(rig.status.misses() > 0);
     let steepest = output[LATENCY + HOP..]
         .windows(2)
         .map(|pair| (pair[1] - pair[0]).abs())
@@ -366,7 +366,7 @@ fn real_time_waits_at_most_half_the_block() {
     rig.hooks.hold.store(false, SeqCst);
     assert!(took >= Duration::from_millis(499), "waited only {took:?}");
     assert!(took < Duration::from_millis(900), "waited {took:?} for a block of a second");
-    assert!(rig.status.dropouts() > 0);
+    assert!(rig.status.misses() > 0);
 }
 
 #[test]
@@ -416,7 +416,7 @@ fn at_rest_nobody_waits_for_the_worker() {
         let begin = whole.len() - LATENCY;
         whole.extend(&quiet[..20 * HOP]);
         assert!(heard == whole[begin..][..heard.len()], "the delayed input, as it is");
-        assert_eq!(rig.status.dropouts(), 0, "a hop was waited for");
+        assert_eq!(rig.status.misses(), 0, "a hop was waited for");
         rig.hooks.hold.store(false, SeqCst);
         rig.wait_until("the worker has passed over what came too late", |hooks| {
             hooks.skipped.load(SeqCst) >= 17
@@ -430,7 +430,7 @@ fn at_rest_nobody_waits_for_the_worker() {
         let restored: Vec<f32> = input[480..].iter().map(|sample| 0.5 * sample).collect();
         let heard = &heard[LATENCY + 480..];
         assert!(heard == &restored[..heard.len()]);
-        assert_eq!(rig.status.dropouts(), 0);
+        assert_eq!(rig.status.misses(), 0);
         assert_eq!(rig.hooks.resets.load(SeqCst), 1, "of the stream's start alone");
         assert!(rig.hooks.skipped.load(SeqCst) > 0, "the hops were sent nevertheless");
     }
@@ -468,7 +468,7 @@ fn silence_ahead_of_time_does_not_leave_the_worker_behind() {
     rig.run(&silence, length, Pace::RealTime, full);
     let heard = rig.run(&after, length, Pace::RealTime, full);
     assert_eq!(rig.hooks.resets.load(SeqCst), 1, "of the stream's start alone");
-    assert_eq!(rig.status.dropouts(), 0);
+    assert_eq!(rig.status.misses(), 0);
     assert!(heard == delayed(&after, 0.5), "restored from its first sample on");
 }
 
