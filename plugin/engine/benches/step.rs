@@ -19,8 +19,8 @@
 #[path = "../tests/common/mod.rs"]
 mod common;
 
-use common::{Counting, Random, allocator_calls, repository, shipped_detector, shipped_spec};
-use dualstep_engine::repair::SampleRepair;
+use common::{Counting, Random, allocator_calls, repository, shipped_detectors, shipped_spec};
+use dualstep_engine::repair::{Repairs, SampleRepair};
 use dualstep_engine::unet::{Isa, RestoredFrame, TwoStage};
 use dualstep_engine::{Controls, Model, weights};
 use realfft::num_complex::Complex32;
@@ -164,8 +164,13 @@ fn measure(name: &str, isa: Isa) {
 /// Repair of both channels, with the hop of an edition: seconds of computing per second of audio, in percent. The fastest of some passes.
 fn measure_repair(name: &str, rate_hz: f64, clicks_per_s: usize, clipped_percent: usize) {
     let geometry = shipped_spec(name).geometry(rate_hz).expect("the rate is supported");
-    let detector = shipped_detector();
-    let mut repairs = [0, 1].map(|_| SampleRepair::new(&detector, &geometry, rate_hz));
+    let detectors = shipped_detectors();
+    let repairs = Repairs {
+        declick: 0.5,
+        declip: true,
+        dropouts: true,
+    };
+    let mut channels = [0, 1].map(|_| SampleRepair::new(&detectors, &geometry, rate_hz));
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a second of audio")]
     let second = rate_hz as usize;
     let hops = second / geometry.hop;
@@ -194,10 +199,10 @@ fn measure_repair(name: &str, rate_hz: f64, clicks_per_s: usize, clipped_percent
     for _ in 0..5 {
         let mut spent_s = 0.0;
         for hop in audio.chunks_exact(geometry.hop) {
-            for repair in &mut repairs {
+            for repair in &mut channels {
                 let mut hop = hop.to_vec();
                 let start = Instant::now();
-                clicks += repair.process(std::hint::black_box(&mut hop), 0.5, true);
+                clicks += repair.process(std::hint::black_box(&mut hop), repairs);
                 spent_s += start.elapsed().as_secs_f64();
             }
         }

@@ -9,6 +9,8 @@ pub struct Controls {
     pub declick: f32,
     /// Whether clipped peaks are repaired.
     pub declip: bool,
+    /// Whether what dropouts took is given back.
+    pub dropouts: bool,
     /// Noise reduction, 0..=1: the exponent of stage 1's gain.
     pub stage1: f32,
     /// Detail restoration, 0..=1: how much of stage 2's change is added.
@@ -29,6 +31,7 @@ impl Default for Controls {
         Self {
             declick: 0.5,
             declip: true,
+            dropouts: true,
             stage1: 1.0,
             stage2: 1.0,
             floor: 0.0,

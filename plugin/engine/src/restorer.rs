@@ -5,7 +5,7 @@
 
 mod blend;
 
-use crate::repair::{ClickDetector, SampleRepair};
+use crate::repair::{Detectors, Repairs, SampleRepair};
 use crate::stft::{Stft, StftChannel};
 use crate::unet::{RestoredFrame, TwoStage};
 use crate::{Controls, Geometry, Model, SpecError};
@@ -114,11 +114,11 @@ impl Frame {
 }
 
 impl Restorer {
-    /// A restorer at the start of a stream of `channels` channels (1 or 2). `detector` finds the clicks, `model` does the rest.
+    /// A restorer at the start of a stream of `channels` channels (1 or 2). `detectors` find what is to be repaired, `model` does the rest.
     ///
     /// # Errors
     /// If the sample rate isn't supported.
-    pub fn new(model: &Model, detector: &ClickDetector, sample_rate_hz: f64, channels: usize) -> Result<Self, SpecError> {
+    pub fn new(model: &Model, detectors: &Detectors, sample_rate_hz: f64, channels: usize) -> Result<Self, SpecError> {
         let spec = model.spec();
         let geometry = spec.geometry(sample_rate_hz)?;
         let frames = geometry.lookahead_hops + 1;
@@ -127,7 +127,7 @@ impl Restorer {
             network_bins: spec.bins,
             top_band: spec.segments.last().map_or(1, |[_, stride]| *stride),
             repairs: (0..channels)
-                .map(|_| SampleRepair::new(detector, &geometry, sample_rate_hz))
+                .map(|_| SampleRepair::new(detectors, &geometry, sample_rate_hz))
                 .collect(),
             stft: Stft::new(&geometry),
             states: (0..channels).map(|_| StftChannel::new(&geometry)).collect(),
@@ -213,12 +213,20 @@ impl Restorer {
         #[expect(clippy::cast_possible_truncation, reason = "less than the number of frames")]
         let slot = (self.position % self.frames.len() as u64) as usize;
         let (bins, window) = (self.geometry.spectrum_bins, self.geometry.synthesis);
-        let (declick, declip) = if rest { (0.0, false) } else { (controls.declick, controls.declip) };
+        let repairs = if rest {
+            Repairs::default()
+        } else {
+            Repairs {
+                declick: controls.declick,
+                declip: controls.declip,
+                dropouts: controls.dropouts,
+            }
+        };
         let newest = &mut self.frames[slot];
         newest.at_rest = rest;
         let mut hushed = rest;
         for (channel, audio) in audio.chunks_exact_mut(self.geometry.hop).enumerate() {
-            report.clicks += self.repairs[channel].process(audio, declick, declip);
+            report.clicks += self.repairs[channel].process(audio, repairs);
             hushed = hushed && audio.iter().all(|x| x.abs() < SILENCE);
             let state = &mut self.states[channel];
             if rest {

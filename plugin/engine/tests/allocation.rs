@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Counting, allocator_calls, shipped_detector, shipped_spec};
+use common::{Counting, allocator_calls, shipped_detectors, shipped_spec};
 use dualstep_engine::output::{Hum, OutputSection, OutputSettings};
 use dualstep_engine::{Controls, Model, Restorer, weights};
 
@@ -12,11 +12,11 @@ static ALLOCATOR: Counting = Counting;
 /// The calls are counted per thread: each test counts its own.
 #[test]
 fn restoring_allocates_nothing() {
-    let detector = shipped_detector();
+    let detectors = shipped_detectors();
     for name in ["studio", "live"] {
         let model = Model::from_bytes(&weights::untrained(&shipped_spec(name), 1).expect("sound")).expect("sound");
         for rate_hz in [8e3, 48e3, 192e3] {
-            let mut restorer = Restorer::new(&model, &detector, rate_hz, 2).expect("the rate is supported");
+            let mut restorer = Restorer::new(&model, &detectors, rate_hz, 2).expect("the rate is supported");
             let hop = restorer.geometry().hop;
             let mut audio = vec![0.0f32; 2 * hop];
             let mut clicks = 0;
@@ -26,6 +26,7 @@ fn restoring_allocates_nothing() {
                     declick: if k % 10 == 9 { 0.0 } else { 0.8 },
                     linked: k % 3 == 0,
                     speech: k > 10,
+                    dropouts: k % 7 != 0,
                     ..Controls::default()
                 };
                 for (n, x) in audio.iter_mut().enumerate() {

@@ -5,9 +5,9 @@
 
 mod common;
 
-use common::{Counting, Random, allocated_bytes, cases, repository, shipped_detector, shipped_spec};
-use dualstep_engine::repair::{ClickDetector, SampleRepair};
-use dualstep_engine::{Controls, Model, Restorer, Spec, StageSpec, weights};
+use common::{Counting, Random, allocated_bytes, cases, repository, shipped_detectors, shipped_spec};
+use dualstep_engine::repair::{ClickDetector, Detectors, DropoutDetector, Repairs, SampleRepair};
+use dualstep_engine::{Controls, Model, Restorer, Spec, StageSpec, WeightsError, weights};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -87,7 +87,7 @@ fn allowance(file: &[u8]) -> usize {
 #[test]
 fn hostile_weights_are_refused_cheaply_or_run_sanely() {
     let good = weights::untrained(&small(), 1).expect("the spec is sound");
-    let detector = shipped_detector();
+    let detectors = shipped_detectors();
     let mut random = Random::new(1);
     let (mut refused, mut ran) = (0, 0);
     for case in 0..cases(6_000) {
@@ -118,7 +118,7 @@ fn hostile_weights_are_refused_cheaply_or_run_sanely() {
             }
             Ok(model) if ran < cases(300) => {
                 ran += 1;
-                let mut restorer = Restorer::new(&model, &detector, 8_000.0, 1).unwrap_or_else(|error| panic!("case {case}: {error}"));
+                let mut restorer = Restorer::new(&model, &detectors, 8_000.0, 1).unwrap_or_else(|error| panic!("case {case}: {error}"));
                 for hop in 0..4 {
                     let mut audio: Vec<f32> = (0..restorer.geometry().hop).map(|_| 0.3 * random.signed()).collect();
                     let _ = restorer.process(&mut audio, &Controls::default());
@@ -133,37 +133,57 @@ fn hostile_weights_are_refused_cheaply_or_run_sanely() {
 
 #[test]
 fn hostile_detectors_are_refused_cheaply_or_run_sanely() {
-    let good = std::fs::read(repository("assets/weights/detector.safetensors")).expect("the weights are committed");
     let geometry = shipped_spec("live").geometry(48e3).expect("the rate is supported");
-    let mut random = Random::new(3);
-    let (mut refused, mut ran) = (0, 0);
-    for case in 0..cases(600) {
-        let file = if case % 2 == 0 {
-            exchange_number(&good, &mut random)
-        } else {
-            damage(&good, &mut random)
+    let all = Repairs {
+        declick: 1.0,
+        declip: true,
+        dropouts: true,
+    };
+    for name in ["detector", "dropouts"] {
+        let good = std::fs::read(repository(&format!("assets/weights/{name}.safetensors"))).expect("the weights are committed");
+        let shipped = shipped_detectors();
+        let read = |file: &[u8]| {
+            let mut detectors = shipped.clone();
+            if name == "detector" {
+                detectors.clicks = ClickDetector::from_bytes(file)?;
+            } else {
+                detectors.dropouts = DropoutDetector::from_bytes(file)?;
+            }
+            Ok::<Detectors, WeightsError>(detectors)
         };
-        let before = allocated_bytes();
-        let detector = ClickDetector::from_bytes(&file);
-        let allocated = allocated_bytes() - before;
-        assert!(
-            allocated <= allowance(&file),
-            "case {case}: {allocated} bytes allocated for a file of {}",
-            file.len()
-        );
-        let Ok(detector) = detector else {
-            refused += 1;
-            continue;
-        };
-        ran += 1;
-        let mut repair = SampleRepair::new(&detector, &geometry, 48e3);
-        for hop in 0..4 {
-            let mut audio: Vec<f32> = (0..geometry.hop).map(|_| 0.3 * random.signed()).collect();
-            repair.process(&mut audio, 1.0, true);
-            assert_sane(&audio, &format!("case {case}, hop {hop}"));
+        let mut random = Random::new(3);
+        let (mut refused, mut ran) = (0, 0);
+        for case in 0..cases(600) {
+            let file = if case % 2 == 0 {
+                exchange_number(&good, &mut random)
+            } else {
+                damage(&good, &mut random)
+            };
+            let before = allocated_bytes();
+            let detectors = read(&file);
+            let allocated = allocated_bytes() - before;
+            assert!(
+                allocated <= allowance(&file),
+                "{name}, case {case}: {allocated} bytes allocated for a file of {}",
+                file.len()
+            );
+            let Ok(detectors) = detectors else {
+                refused += 1;
+                continue;
+            };
+            ran += 1;
+            let mut repair = SampleRepair::new(&detectors, &geometry, 48e3);
+            for hop in 0..4 {
+                let mut audio: Vec<f32> = (0..geometry.hop).map(|_| 0.3 * random.signed()).collect();
+                repair.process(&mut audio, all);
+                assert_sane(&audio, &format!("{name}, case {case}, hop {hop}"));
+            }
         }
+        assert!(
+            refused > 100 && ran > 20,
+            "{name}: {refused} refused, {ran} ran: the cases are one-sided"
+        );
     }
-    assert!(refused > 100 && ran > 20, "{refused} refused, {ran} ran: the cases are one-sided");
 }
 
 /// No sample is infinite, not a number or subnormal.
@@ -218,12 +238,13 @@ fn any_controls(random: &mut Random) -> Controls {
         speech: random.below(2) == 0,
         idle: random.below(8) == 0,
         declip: random.below(2) == 0,
+        dropouts: random.below(2) == 0,
     }
 }
 
 #[test]
 fn any_numbers_in_give_sane_numbers_out() {
-    let detector = shipped_detector();
+    let detectors = shipped_detectors();
     let mut random = Random::new(2);
     for name in ["studio", "live"] {
         let bytes = std::fs::read(repository(&format!("assets/weights/{name}.safetensors"))).expect("the weights are committed");
@@ -231,7 +252,7 @@ fn any_numbers_in_give_sane_numbers_out() {
         for run in 0..cases(12) {
             let rate_hz = [8e3, 11_025.0, 22_050.0, 44.1e3, 48e3, 96e3][random.below(6)];
             let channels = 1 + random.below(2);
-            let mut restorer = Restorer::new(&model, &detector, rate_hz, channels).expect("the rate is supported");
+            let mut restorer = Restorer::new(&model, &detectors, rate_hz, channels).expect("the rate is supported");
             let hop = restorer.geometry().hop;
             let mut audio = vec![0.0; channels * hop];
             for index in 0..40 {

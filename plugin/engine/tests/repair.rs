@@ -2,9 +2,9 @@
 
 mod common;
 
-use common::shipped_detector;
+use common::shipped_detectors;
 use dualstep_engine::Geometry;
-use dualstep_engine::repair::SampleRepair;
+use dualstep_engine::repair::{Repairs, SampleRepair};
 
 /// A reproducible stream of samples in -1..1.
 struct Noise(u32);
@@ -15,6 +15,12 @@ impl Noise {
         (self.0 >> 8) as f32 / 8_388_608.0 - 1.0
     }
 }
+
+const ALL: Repairs = Repairs {
+    declick: 0.7,
+    declip: true,
+    dropouts: true,
+};
 
 fn geometry(hop: usize) -> Geometry {
     Geometry {
@@ -31,23 +37,29 @@ fn geometry(hop: usize) -> Geometry {
 
 /// `input` through the repair of clicks alone, the delay taken off, and the clicks counted. `declick`: per hop.
 fn repaired(input: &[f32], hop: usize, rate_hz: f64, declick: impl Fn(usize) -> f32) -> (Vec<f32>, u32) {
-    through(input, hop, rate_hz, |hop| (declick(hop), false))
+    through(input, hop, rate_hz, |hop| Repairs {
+        declick: declick(hop),
+        ..Repairs::default()
+    })
 }
 
 /// `input` through the repair of clipped peaks alone, the delay taken off. `declip`: per hop.
 fn unclipped(input: &[f32], hop: usize, rate_hz: f64, declip: impl Fn(usize) -> bool) -> Vec<f32> {
-    through(input, hop, rate_hz, |hop| (0.0, declip(hop))).0
+    let repairs = |hop| Repairs {
+        declip: declip(hop),
+        ..Repairs::default()
+    };
+    through(input, hop, rate_hz, repairs).0
 }
 
-fn through(input: &[f32], hop: usize, rate_hz: f64, controls: impl Fn(usize) -> (f32, bool)) -> (Vec<f32>, u32) {
+fn through(input: &[f32], hop: usize, rate_hz: f64, repairs: impl Fn(usize) -> Repairs) -> (Vec<f32>, u32) {
     let geometry = geometry(hop);
-    let mut repair = SampleRepair::new(&shipped_detector(), &geometry, rate_hz);
+    let mut repair = SampleRepair::new(&shipped_detectors(), &geometry, rate_hz);
     let mut stream = input.to_vec();
     stream.resize((input.len() + geometry.repair).next_multiple_of(hop), 0.0);
     let mut clicks = 0;
     for (index, hop) in stream.chunks_exact_mut(hop).enumerate() {
-        let (declick, declip) = controls(index);
-        clicks += repair.process(hop, declick, declip);
+        clicks += repair.process(hop, repairs(index));
     }
     (stream[geometry.repair..][..input.len()].to_vec(), clicks)
 }
@@ -365,7 +377,12 @@ fn clicks_come_before_clipped_peaks() {
     let clean = tones(240_000);
     let (mut damaged, starts) = damaged(&clean, 40);
     damaged.iter_mut().for_each(|x| *x = x.clamp(-0.55, 0.55));
-    let (output, _) = through(&damaged, 960, 48e3, |_| (0.5, true));
+    let both = Repairs {
+        declick: 0.5,
+        declip: true,
+        dropouts: false,
+    };
+    let (output, _) = through(&damaged, 960, 48e3, |_| both);
     let (clicks_alone, _) = repaired(&damaged, 960, 48e3, |_| 0.5);
     let gain_db = snr_db(&clean, &output) - snr_db(&clean, &clicks_alone);
     assert!(
@@ -389,20 +406,20 @@ fn survives_whatever_comes() {
     };
     for hop in [53, 320, 960] {
         let geometry = geometry(hop);
-        let mut repair = SampleRepair::new(&shipped_detector(), &geometry, hop as f64 * 50.0);
+        let mut repair = SampleRepair::new(&shipped_detectors(), &geometry, hop as f64 * 50.0);
         for kind in 0..12 {
             for _ in 0..8 {
                 let mut audio: Vec<f32> = (0..hop).map(|_| garbage(kind % 7, &mut noise)).collect();
-                repair.process(&mut audio, 1.0, true);
+                repair.process(&mut audio, ALL);
             }
         }
-        let mut fresh = SampleRepair::new(&shipped_detector(), &geometry, hop as f64 * 50.0);
+        let mut fresh = SampleRepair::new(&shipped_detectors(), &geometry, hop as f64 * 50.0);
         repair.reset();
         for _ in 0..20 {
             let mut one: Vec<f32> = (0..hop).map(|_| noise.next()).collect();
             one[hop / 2] += 20.0;
             let mut two = one.clone();
-            assert_eq!(repair.process(&mut one, 0.7, true), fresh.process(&mut two, 0.7, true));
+            assert_eq!(repair.process(&mut one, ALL), fresh.process(&mut two, ALL));
             assert_eq!(one, two, "reset is a fresh start");
         }
     }

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{repository, shipped_detector};
+use common::{repository, shipped_detectors};
 use dualstep_engine::{Controls, HopReport, Model, Restorer, latency};
 
 /// A reproducible stream of samples in -1..1.
@@ -21,13 +21,14 @@ fn model(name: &str) -> Model {
 }
 
 fn restorer(name: &str, rate_hz: f64, channels: usize) -> Restorer {
-    Restorer::new(&model(name), &shipped_detector(), rate_hz, channels).expect("the rate is supported")
+    Restorer::new(&model(name), &shipped_detectors(), rate_hz, channels).expect("the rate is supported")
 }
 
 /// Nothing is changed.
 const OFF: Controls = Controls {
     declick: 0.0,
     declip: false,
+    dropouts: false,
     stage1: 0.0,
     stage2: 0.0,
     floor: 0.0,
@@ -411,6 +412,6 @@ fn controls_act_on_the_audio_they_came_with() {
 #[test]
 fn unsupported_rates_are_refused() {
     for rate_hz in [0.0, 7_999.0, 384_001.0, f64::NAN] {
-        assert!(Restorer::new(&model("studio"), &shipped_detector(), rate_hz, 1).is_err());
+        assert!(Restorer::new(&model("studio"), &shipped_detectors(), rate_hz, 1).is_err());
     }
 }

@@ -1,10 +1,11 @@
-//! Repair of single samples: marks those that clicks or clipping damaged, and interpolates just those.
+//! Repair of samples: marks those that clicks or clipping damaged and interpolates just those, and gives back what dropouts took.
 //!
 //! ```text
-//! hop -> buffer (60 ms) -----------------------------------------------> model -> interpolator -> buffer -> hop, `lookahead` samples later
+//! hop -> buffer (60 ms) -----------------------------------------------> model -> interpolator -> buffer -> (*) -> hop, `lookahead` samples later
 //!          |-> 32..72 kHz -> network -.-> probabilities -> marks -> edges -'
 //!          |-> impulse test ----------'                                    |
-//!          `-> ceilings -> clipped peaks ----------------------------------'
+//!          |-> ceilings -> clipped peaks ----------------------------------'                                 |
+//!          `-> dropout network -> depth of the loss ---------------------------------------------------------'
 //! ```
 //!
 //! A small network says of each sample how likely a click has destroyed it, 1 to 1.3 ms behind the newest one. Faults of digital transfers, a few samples
@@ -21,19 +22,25 @@
 //!
 //! Clipped peaks are repaired after the clicks, when they are about to leave. Those that leave later are solved for together with them, since they aren't known
 //! either, and again when it is their turn.
+//!
+//! Dropouts come last: what leaves is multiplied by what was lost, and the buffer stays as it is.
 
 pub mod ar;
 pub mod clipping;
+pub mod dropouts;
 pub mod edges;
 pub mod impulse;
 pub mod interpolator;
 pub mod marks;
 pub mod network;
+mod plane;
 pub mod rate;
 
 use crate::Geometry;
 use ar::ArModel;
 use clipping::Clipping;
+pub use dropouts::DropoutDetector;
+use dropouts::DropoutStream;
 use edges::Edges;
 use interpolator::Interpolator;
 use marks::{Marks, Scan};
@@ -97,6 +104,26 @@ fn samples(sample_rate_hz: f64, seconds: f64) -> usize {
     samples
 }
 
+/// The networks that find damage.
+#[derive(Clone, Debug)]
+pub struct Detectors {
+    /// Finds clicks.
+    pub clicks: ClickDetector,
+    /// Finds dropouts, and how deep they are.
+    pub dropouts: DropoutDetector,
+}
+
+/// What is to be repaired, for one hop.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Repairs {
+    /// Sensitivity to clicks, 0..=1; 0 marks none.
+    pub declick: f32,
+    /// Whether clipped peaks are marked.
+    pub declip: bool,
+    /// Whether dropouts are given back.
+    pub dropouts: bool,
+}
+
 /// Repair of one channel, hop in, hop out.
 #[derive(Clone, Debug)]
 pub struct SampleRepair {
@@ -129,17 +156,25 @@ pub struct SampleRepair {
     edges: Edges,
     clipping: Clipping,
     interpolator: Interpolator,
+    dropouts: DropoutStream,
     ranges: Vec<Range<usize>>,
-    /// Sensitivity of the hop before, and whether its clipped peaks were to be repaired.
-    previous: (f32, bool),
-    /// Whether the marks have followed the stream, and whether the ceilings have.
-    following: (bool, bool),
+    /// What was to be repaired in the hop before.
+    previous: Repairs,
+    following: Following,
+}
+
+/// Who has followed the stream so far.
+#[derive(Clone, Copy, Debug, Default)]
+struct Following {
+    marks: bool,
+    ceilings: bool,
+    dropouts: bool,
 }
 
 impl SampleRepair {
     /// Repair at the start of a stream. The look-ahead is [`Geometry::repair`].
     #[must_use]
-    pub fn new(detector: &ClickDetector, geometry: &Geometry, sample_rate_hz: f64) -> Self {
+    pub fn new(detectors: &Detectors, geometry: &Geometry, sample_rate_hz: f64) -> Self {
         let (hop, lookahead) = (geometry.hop, geometry.repair);
         let [clicks, peaks] = [CLICK_ORDER, PEAK_ORDER].map(|order| order_at(sample_rate_hz, order));
         let max_gap = samples(sample_rate_hz, MAX_GAP_S).min(lookahead).clamp(1, BUDGET);
@@ -147,7 +182,7 @@ impl SampleRepair {
         let most_clipped = ((hop + lookahead) / 2).min(BUDGET);
         let block = samples(sample_rate_hz, BLOCK_S);
         let length = hop + lookahead + 2 * max_gap + block;
-        let marks = Marks::new(detector, sample_rate_hz, length, hop, max_gap);
+        let marks = Marks::new(&detectors.clicks, sample_rate_hz, length, hop, max_gap);
         Self {
             hop,
             lookahead,
@@ -169,10 +204,11 @@ impl SampleRepair {
             marks,
             clipping: Clipping::new(sample_rate_hz),
             interpolator: Interpolator::new(clicks, max_gap, 4 * max_gap),
+            dropouts: DropoutStream::new(&detectors.dropouts, sample_rate_hz, length, hop, lookahead),
             // Ranges are at least one sample each.
             ranges: Vec::with_capacity(BUDGET),
-            previous: (0.0, false),
-            following: (false, false),
+            previous: Repairs::default(),
+            following: Following::default(),
         }
     }
 
@@ -187,64 +223,86 @@ impl SampleRepair {
         self.stream.fill(0.0);
         self.signal.fill(0.0);
         self.repaired.fill(false);
-        self.previous = (0.0, false);
-        self.following = (false, false);
+        self.previous = Repairs::default();
+        self.following = Following::default();
     }
 
-    /// Replaces the hop in `audio` by the repaired stream, [`Self::delay`] samples behind, and returns how many clicks were repaired. What isn't marked is
-    /// the same to the bit.
-    ///
-    /// `declick`: sensitivity, 0..=1; 0 marks no clicks. `declip`: whether clipped peaks are marked.
+    /// Replaces the hop in `audio` by the repaired stream, [`Self::delay`] samples behind, and returns how many clicks were repaired. What isn't marked, nor in a
+    /// dropout, is the same to the bit.
     ///
     /// # Panics
     /// If `audio` isn't one hop.
     ///
     /// # Real-time
     /// No allocation, lock or system call.
-    pub fn process(&mut self, audio: &mut [f32], declick: f32, declip: bool) -> u32 {
+    pub fn process(&mut self, audio: &mut [f32], mut repairs: Repairs) -> u32 {
         assert_eq!(audio.len(), self.hop, "one hop goes in");
         let kept = self.stream.len() - self.hop;
         self.stream.copy_within(self.hop.., 0);
         self.stream[kept..].copy_from_slice(audio);
         self.repaired.copy_within(self.hop.., 0);
         self.repaired[kept..].fill(false);
-        let declick = if declick > 0.0 { declick.min(1.0) } else { 0.0 };
-        let clicks = if declick > 0.0 || self.previous.0 > 0.0 {
-            self.follow();
-            self.repair([self.previous.0, declick])
+        repairs.declick = if repairs.declick > 0.0 { repairs.declick.min(1.0) } else { 0.0 };
+        let before = std::mem::replace(&mut self.previous, repairs);
+        if repairs.dropouts || before.dropouts {
+            self.follow_dropouts(audio);
         } else {
-            self.following.0 = false;
+            self.following.dropouts = false;
+        }
+        let clicks = if repairs.declick > 0.0 || before.declick > 0.0 {
+            self.follow();
+            self.repair([before.declick, repairs.declick])
+        } else {
+            self.following.marks = false;
             0
         };
-        if declip || self.previous.1 {
+        if repairs.declip || before.declip {
             // After the clicks, so that none of them is taken for a peak.
             self.follow_ceilings(audio);
-            self.unclip([self.previous.1, declip]);
+            self.unclip([before.declip, repairs.declip]);
         } else {
-            self.following.1 = false;
+            self.following.ceilings = false;
         }
-        self.previous = (declick, declip);
         let leaving = kept - self.lookahead;
         audio.copy_from_slice(&self.stream[leaving..leaving + self.hop]);
+        let (behind, split) = (self.hop + self.lookahead, self.lookahead.min(self.hop));
+        let (older, newer) = audio.split_at_mut(split);
+        if before.dropouts {
+            self.dropouts.give_back(older, behind);
+        }
+        if repairs.dropouts {
+            self.dropouts.give_back(newer, behind - split);
+        }
         clicks
+    }
+
+    /// Brings the dropouts up to the newest hop, `audio`: as it came in, like all that they have heard. Clicks are no matter to them.
+    fn follow_dropouts(&mut self, audio: &[f32]) {
+        if self.following.dropouts {
+            self.dropouts.follow(audio);
+        } else {
+            self.dropouts.reset();
+            self.dropouts.follow(&self.stream);
+            self.following.dropouts = true;
+        }
     }
 
     /// Brings the marks up to the stream's newest hop.
     fn follow(&mut self) {
-        if self.following.0 {
+        if self.following.marks {
             self.marks.advance(&self.stream, self.hop);
         } else {
             self.marks.reset();
             self.marks.advance(&self.stream, self.stream.len());
-            self.following.0 = true;
+            self.following.marks = true;
         }
     }
 
     /// Brings the ceilings up to the newest hop, `audio`: as it came in.
     fn follow_ceilings(&mut self, audio: &[f32]) {
-        if !self.following.1 {
+        if !self.following.ceilings {
             self.clipping.reset();
-            self.following.1 = true;
+            self.following.ceilings = true;
         }
         self.clipping.follow(audio);
     }

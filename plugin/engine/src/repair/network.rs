@@ -4,8 +4,9 @@
 //! [`Spec::lookahead`] before. Planes are `[time][channel]`, so that the taps of a convolution are one contiguous slice and each layer is one
 //! `Affine` over all that a call brings.
 
+use super::plane::Plane;
 use crate::WeightsError;
-use crate::unet::kernel::{Activation, Affine, Buffer, Isa, Job, Rows};
+use crate::unet::kernel::{Activation, Affine, Isa, Job};
 use crate::weights;
 use safetensors::SafeTensors;
 use serde::Deserialize;
@@ -237,49 +238,6 @@ impl ClickDetector {
         let groups = w.down[0].macs() + w.up[0].macs() + w.merge[1].macs();
         let frames = w.down[1].macs() + w.up[1].macs() + w.layers.iter().map(Affine::macs).sum::<usize>() + w.level.len();
         samples as f64 + groups as f64 / stride + frames as f64 / (stride * stride)
-    }
-}
-
-/// Rows of a signal over time: the last ones of the past, then those of this call.
-#[derive(Clone, Debug)]
-struct Plane {
-    channels: usize,
-    /// Rows that are kept from call to call.
-    past: usize,
-    data: Buffer,
-}
-
-impl Plane {
-    fn new(channels: usize, past: usize, rows: usize) -> Self {
-        Self {
-            channels,
-            past,
-            data: Buffer::new((past + rows) * channels),
-        }
-    }
-
-    /// This call's `rows` rows.
-    fn new_rows(&mut self, rows: usize) -> &mut [f32] {
-        &mut self.data[self.past * self.channels..][..rows * self.channels]
-    }
-
-    /// All from `back` rows before this call's first one on.
-    fn from(&self, back: usize) -> &[f32] {
-        &self.data[(self.past - back) * self.channels..]
-    }
-
-    /// As [`Plane::from`], `taps` rows at a time in steps of `step`.
-    fn taps(&self, back: usize, step: usize) -> Rows<'_> {
-        Rows {
-            data: self.from(back),
-            stride: step * self.channels,
-        }
-    }
-
-    /// This call's `rows` rows become the past.
-    fn advance(&mut self, rows: usize) {
-        let size = self.past * self.channels;
-        self.data.copy_within(rows * self.channels..rows * self.channels + size, 0);
     }
 }
 

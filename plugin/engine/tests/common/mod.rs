@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "each of them uses a part")]
 
-use dualstep_engine::repair::ClickDetector;
+use dualstep_engine::repair::{ClickDetector, Detectors, DropoutDetector};
 use dualstep_engine::spec::{Spec, StageSpec};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -102,10 +102,13 @@ pub(crate) fn repository(path: &str) -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join(path)
 }
 
-/// The click detector that ships.
-pub(crate) fn shipped_detector() -> ClickDetector {
-    let bytes = std::fs::read(repository("assets/weights/detector.safetensors")).expect("the weights are committed");
-    ClickDetector::from_bytes(&bytes).expect("the weights are sound")
+/// The detectors that ship.
+pub(crate) fn shipped_detectors() -> Detectors {
+    let bytes = |name: &str| std::fs::read(repository(&format!("assets/weights/{name}.safetensors"))).expect("the weights are committed");
+    Detectors {
+        clicks: ClickDetector::from_bytes(&bytes("detector")).expect("the weights are sound"),
+        dropouts: DropoutDetector::from_bytes(&bytes("dropouts")).expect("the weights are sound"),
+    }
 }
 
 /// The geometry and widths that ship, with the hop of "studio" or "live".
