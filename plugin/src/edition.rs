@@ -1,7 +1,7 @@
 //! What sets the two plugins apart: names, ids and weights.
 
-use dualstep_engine::Model;
-use dualstep_engine::repair::ClickDetector;
+use dualstep_engine::repair::{ClickDetector, Detectors, DropoutDetector};
+use dualstep_engine::{Model, WeightsError};
 use std::sync::OnceLock;
 
 /// One of the two plugins. The ids are in users' sessions: they never change.
@@ -66,15 +66,20 @@ pub(crate) fn weights<E: Edition>() -> String {
     }
 }
 
-/// The click detector of both editions, read once per process and shared by all instances.
+/// What finds clicks and dropouts in both editions, read once per process and shared by all instances.
 ///
 /// # Errors
 /// Why the weights inside the plugin can't be used, for the user.
-pub(crate) fn detector() -> Result<&'static ClickDetector, &'static str> {
-    static DETECTOR: OnceLock<Result<ClickDetector, String>> = OnceLock::new();
-    let bytes = include_bytes!("../../assets/weights/detector.safetensors");
-    DETECTOR
-        .get_or_init(|| ClickDetector::from_bytes(bytes).map_err(|error| error.to_string()))
+pub(crate) fn detectors() -> Result<&'static Detectors, &'static str> {
+    static DETECTORS: OnceLock<Result<Detectors, String>> = OnceLock::new();
+    let read = || {
+        Ok::<_, WeightsError>(Detectors {
+            clicks: ClickDetector::from_bytes(include_bytes!("../../assets/weights/detector.safetensors"))?,
+            dropouts: DropoutDetector::from_bytes(include_bytes!("../../assets/weights/dropouts.safetensors"))?,
+        })
+    };
+    DETECTORS
+        .get_or_init(|| read().map_err(|error| error.to_string()))
         .as_ref()
         .map_err(String::as_str)
 }
@@ -96,6 +101,7 @@ mod tests {
         assert_eq!(studio.spec().name, "studio");
         assert_eq!(live.spec().name, "live");
         assert!(std::ptr::eq(studio, Studio::model().expect("the studio weights")));
-        assert!(detector().expect("the detector's weights").macs() > 0.0);
+        let detectors = detectors().expect("the detectors' weights");
+        assert!(detectors.clicks.macs() > 0.0 && detectors.dropouts.macs() > 0);
     }
 }

@@ -68,6 +68,9 @@ pub struct DualstepParams {
     /// Stage 1 for recordings of speech alone.
     #[id = "speech"]
     pub speech: BoolParam,
+    /// Repair of dropouts.
+    #[id = "dropouts"]
+    pub dropouts: BoolParam,
 
     /// Size of the editor's window.
     #[persist = "panel"]
@@ -112,6 +115,7 @@ impl Default for DualstepParams {
             comp: percent("Compressor", 0.0),
             declip: switch("Clipping repair", true),
             speech: switch("Speech only", false),
+            dropouts: switch("Dropout repair", true),
             panel: PanelSize::default(),
         }
     }
@@ -125,6 +129,7 @@ impl DualstepParams {
             controls: Controls {
                 declick: share(&self.declick),
                 declip: self.declip.value(),
+                dropouts: self.dropouts.value(),
                 stage1: share(&self.stage1),
                 stage2: share(&self.stage2),
                 floor: if limit_db > NO_LIMIT_DB {

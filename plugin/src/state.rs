@@ -24,13 +24,13 @@ fn kind(id: &str) -> Option<Kind> {
         // Octaves above 1 Hz, up to 300 Hz.
         "low_cut" => Some(Kind::Number(3.3..=300.0f32.log2())),
         "hum" => Some(Kind::Step(0..=3)),
-        "removed" | "link" | "bypass" | "declip" | "speech" => Some(Kind::Switch),
+        "removed" | "link" | "bypass" | "declip" | "speech" | "dropouts" => Some(Kind::Switch),
         _ => None,
     }
 }
 
 /// Switches that sessions and presets of earlier versions lack: off there, whatever a new instance or the one in use has, so that what was saved sounds as it did.
-pub(crate) const SINCE: [&str; 2] = ["declip", "speech"];
+pub(crate) const SINCE: [&str; 3] = ["declip", "speech", "dropouts"];
 
 /// Brings numbers into range. If a known parameter isn't what it should be at all, empties the state: the framework then refuses it, and the one in force stays.
 ///
@@ -92,7 +92,7 @@ mod tests {
                 "{id}: as it sounded before there was one"
             );
         }
-        assert_eq!(state.params.len(), 7);
+        assert_eq!(state.params.len(), 8);
         assert_eq!(state.fields.len(), 1);
     }
 
@@ -109,7 +109,7 @@ mod tests {
     fn every_parameter_is_known_with_its_range() {
         let params = DualstepParams::default();
         let map = params.param_map();
-        assert_eq!(map.len(), 15);
+        assert_eq!(map.len(), 16);
         for (id, ptr, _) in map {
             match (kind(&id), ptr) {
                 (Some(Kind::Switch), ParamPtr::BoolParam(_))

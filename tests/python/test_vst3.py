@@ -12,7 +12,7 @@ STUDIO, LIVE = "Dualstep", "Dualstep Live"
 PLUGINS = [STUDIO, LIVE]
 CLAP_IDS = {STUDIO: "org.dualstep.studio", LIVE: "org.dualstep.live"}
 # In the plugin's order. pedalboard names parameters after what the user reads, which may change; these ids may not.
-IDS = ["declick", "stage1", "stage2", "limit", "mix", "output", "removed", "link", "bypass", "low_cut", "hum", "tilt", "comp", "declip", "speech"]
+IDS = ["declick", "stage1", "stage2", "limit", "mix", "output", "removed", "link", "bypass", "low_cut", "hum", "tilt", "comp", "declip", "speech", "dropouts"]
 STATES = pathlib.Path(__file__).parents[1] / "data" / "states"
 RATES_HZ = [44_100, 48_000, 88_200, 96_000, 192_000, 8_000, 11_025, 22_050, 37_800]
 
@@ -159,8 +159,8 @@ def test_states_of_every_version_load_for_ever(bundles, name, version):
     plugin.raw_state = (STATES / version / f"{'studio' if name == STUDIO else 'live'}.vst3").read_bytes()
     # pedalboard leaves out the unit where the plugin gives it apart.
     found = {i: parameter_of(plugin, i).string_value.removesuffix(" %").removesuffix(" dB") for i in IDS}
-    # Clipping repair is on in a new instance, and off where a session doesn't know it.
-    initial["declip"] = "Off"
+    # Repair of clipping and of dropouts is on in a new instance, and off where a session doesn't know it.
+    initial |= {"declip": "Off", "dropouts": "Off"}
     expected = {i: texts.get(i, initial[i]).removesuffix(" %").removesuffix(" dB") for i in IDS}
     assert found == expected
 

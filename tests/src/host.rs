@@ -17,13 +17,19 @@ use std::ffi::CString;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// All parameters, in the plugins' order. Sessions keep these ids: an id may be added, never changed.
-pub const IDS: [&str; 15] = [
+pub const IDS: [&str; 16] = [
     "declick", "stage1", "stage2", "limit", "mix", "output", "removed", "link", "bypass", "low_cut", "hum", "tilt", "comp", "declip",
-    "speech",
+    "speech", "dropouts",
 ];
 
 /// Values on the host's scale at which restored and dry sound the same: any hole, slip or drift shows as a difference from the delayed input.
-pub const TRANSPARENT: [(&str, f64); 4] = [("declick", 0.0), ("declip", 0.0), ("stage1", 0.0), ("stage2", 0.0)];
+pub const TRANSPARENT: [(&str, f64); 5] = [
+    ("declick", 0.0),
+    ("declip", 0.0),
+    ("dropouts", 0.0),
+    ("stage1", 0.0),
+    ("stage2", 0.0),
+];
 
 /// How a host renders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

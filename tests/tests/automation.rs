@@ -104,14 +104,14 @@ fn automation_sounds_the_same_in_all_blocks() {
         let mut changes: Vec<Change> = Vec::new();
         let ids = [
             "mix", "stage1", "limit", "stage2", "output", "declick", "low_cut", "tilt", "comp", "hum", "bypass", "removed", "link",
-            "declip", "speech",
+            "declip", "speech", "dropouts",
         ];
         for index in 0..120 {
             let value = f64::from(u8::try_from(index * 37 % 11).expect("small")) / 10.0;
             let id = ids[index % ids.len()];
             let value = match id {
                 "hum" => (3.0 * value).round(),
-                "bypass" | "removed" | "link" | "declip" | "speech" => value.round(),
+                "bypass" | "removed" | "link" | "declip" | "speech" | "dropouts" => value.round(),
                 _ => value,
             };
             changes.push(Change {

@@ -38,7 +38,7 @@ fn a_soak_leaves_memory_and_position_as_they_were() {
                     id,
                     value: match id {
                         "bypass" => f64::from(u8::from(probe)),
-                        "removed" | "link" | "declip" | "speech" | "hum" => f64::from(u8::from(index % 3 == 0)),
+                        "removed" | "link" | "declip" | "speech" | "dropouts" | "hum" => f64::from(u8::from(index % 3 == 0)),
                         _ => ((index * 7 + n * 3) % 11) as f64 / 10.0,
                     },
                 })

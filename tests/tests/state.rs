@@ -12,7 +12,7 @@ fn moved(bundle: &Bundle, id: &str) -> Plugin {
     for (index, parameter) in IDS.iter().enumerate() {
         let value = match *parameter {
             "removed" | "bypass" | "speech" => 1.0,
-            "link" | "declip" => 0.0,
+            "link" | "declip" | "dropouts" => 0.0,
             "hum" => 2.0,
             _ => 0.1 + 0.07 * index as f64,
         };
@@ -52,7 +52,7 @@ fn texts_read_back() {
         for step in 0..=20 {
             let step = f64::from(step) / 20.0;
             let value = match id {
-                "removed" | "link" | "bypass" | "declip" | "speech" => step.round(),
+                "removed" | "link" | "bypass" | "declip" | "speech" | "dropouts" => step.round(),
                 "hum" => (3.0 * step).round(),
                 _ => step,
             };
@@ -292,8 +292,12 @@ fn states_of_every_version_load_for_ever() {
             let initial = texts_of(&mut plugin);
             plugin.load(&saved).unwrap_or_else(|error| panic!("{what} doesn't load: {error}"));
             for (parameter, found) in texts_of(&mut plugin) {
-                // What that version didn't have yet stays as in a new instance: off, where it would change the sound. Clipping repair is on in a new one.
-                let missing = if parameter == "declip" { "Off" } else { &initial[parameter] };
+                // What that version didn't have yet stays as in a new instance: off, where it would change the sound. Repair of clipping and of dropouts is on in a new one.
+                let missing = if ["declip", "dropouts"].contains(&parameter) {
+                    "Off"
+                } else {
+                    &initial[parameter]
+                };
                 let expected = texts.get(parameter).map_or(missing, String::as_str);
                 assert_eq!(found, expected, "{what}: {parameter}");
             }

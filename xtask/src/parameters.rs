@@ -58,7 +58,7 @@ pub struct Parameter {
 }
 
 /// All parameters of both plugins.
-pub const PARAMETERS: [Parameter; 15] = [
+pub const PARAMETERS: [Parameter; 16] = [
     Parameter {
         id: "declick",
         meaning: "click repair sensitivity, 0 turns it off",
@@ -132,6 +132,11 @@ pub const PARAMETERS: [Parameter; 15] = [
     Parameter {
         id: "speech",
         meaning: "speech is all that is wanted: whatever isn't a voice is noise",
+        kind: Kind::Switch,
+    },
+    Parameter {
+        id: "dropouts",
+        meaning: "repair of dropouts",
         kind: Kind::Switch,
     },
 ];

@@ -46,6 +46,7 @@ fn the_archive_holds_what_users_need_and_can_be_made_again() -> Outcome {
         "THIRD-PARTY.txt",
         "WEIGHTS.md",
         "detector.md",
+        "dropouts.md",
     ] {
         let mut text = String::new();
         zip.by_name(&format!("{root}{wanted}"))?.read_to_string(&mut text)?;

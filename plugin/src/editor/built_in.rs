@@ -30,7 +30,13 @@ pub(super) const BUILT_IN: [BuiltIn; 11] = [
     (
         "Clicks only",
         "Nothing but click repair: the sound between the clicks is untouched.",
-        &[("declick", "60 %"), ("declip", "Off"), ("stage1", "0 %"), ("stage2", "0 %")],
+        &[
+            ("declick", "60 %"),
+            ("declip", "Off"),
+            ("dropouts", "Off"),
+            ("stage1", "0 %"),
+            ("stage2", "0 %"),
+        ],
     ),
     (
         "Tape hiss",
@@ -52,6 +58,7 @@ pub(super) const BUILT_IN: [BuiltIn; 11] = [
         "Monitoring while you speak or sing: no click repair that could mistake consonants, a little room left.",
         &[
             ("declick", "0 %"),
+            ("dropouts", "Off"),
             ("stage1", "85 %"),
             ("stage2", "50 %"),
             ("limit", "18 dB"),
@@ -65,6 +72,7 @@ pub(super) const BUILT_IN: [BuiltIn; 11] = [
         &[
             ("declick", "20 %"),
             ("declip", "Off"),
+            ("dropouts", "Off"),
             ("stage1", "40 %"),
             ("stage2", "0 %"),
             ("limit", "8 dB"),
@@ -76,6 +84,7 @@ pub(super) const BUILT_IN: [BuiltIn; 11] = [
         &[
             ("declick", "40 %"),
             ("declip", "Off"),
+            ("dropouts", "Off"),
             ("stage1", "50 %"),
             ("stage2", "50 %"),
             ("limit", "9 dB"),

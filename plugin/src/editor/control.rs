@@ -86,6 +86,7 @@ pub(super) fn controls(params: &DualstepParams) -> Vec<(&'static str, &dyn Contr
         ("comp", &params.comp),
         ("declip", &params.declip),
         ("speech", &params.speech),
+        ("dropouts", &params.dropouts),
     ]
 }
 
@@ -108,6 +109,7 @@ pub(super) fn hint(id: &str) -> &'static str {
     match id {
         "declick" => "Finds single clicks and scratches and redraws the few samples they hide. Higher finds fainter ones; 0 is off.",
         "declip" => "Redraws peaks that were cut off flat. They get higher than they were: leave some room above them.",
+        "dropouts" => "Gives back the level that a tape or a stylus loses for some milliseconds. Nothing else changes.",
         "stage1" => "Takes away noise: hiss, crackle, hum, thumps. The number in the knob is what it takes off right now.",
         "stage2" => {
             "Gives back detail that wear, noise and their removal took. The number in the knob is the size of its change against the signal right now."

@@ -67,7 +67,7 @@ struct Memory {
     chosen: Option<Choice>,
     view: View,
     divider: Option<f32>,
-    forgotten_dropouts: u64,
+    forgotten_misses: u64,
     /// Whether the output section is unfolded.
     output_open: bool,
 }
@@ -179,7 +179,7 @@ impl Panel {
             chosen,
             view,
             divider,
-            forgotten_dropouts,
+            forgotten_misses,
             output_open,
         } = &mut *memory;
         self.listen(ui.ctx());
@@ -226,7 +226,7 @@ impl Panel {
         self.controls(ui, &palette, controls, &instance.params, &mut desk, output_open);
         row(ui, status, |ui| {
             ScrollArea::horizontal().id_salt("status").show(ui, |ui| {
-                ui.horizontal(|ui| status_line(ui, &palette, &instance.status, self.playing(), &self.weights, forgotten_dropouts));
+                ui.horizontal(|ui| status_line(ui, &palette, &instance.status, self.playing(), &self.weights, forgotten_misses));
             });
         });
         if ui.ctx().dragged_id().is_none() {
@@ -349,7 +349,7 @@ impl Panel {
         let place = place.shrink2(vec2(10.0, 6.0));
         let mut ui = ui.new_child(UiBuilder::new().max_rect(place).layout(Layout::left_to_right(Align::Center)));
         // Two large knobs take as much as three small ones; the switches have their own column.
-        let side = 197.0;
+        let side = 232.0;
         let unit = (place.width() - side - 6.0 * 7.0) / 7.0;
         let knobs = [
             ("stage1", BIG, 1.5, palette.stage1, Some(removed_activity(self.amounts[0]))),
@@ -376,7 +376,11 @@ impl Panel {
         let mut ui = ui.new_child(UiBuilder::new().max_rect(column).layout(Layout::top_down(Align::Min)));
         let width = side - 8.0;
         // Each with its share of the column's width.
-        for ids in [&[("removed", 1.0)][..], &[("link", 0.485), ("speech", 0.515)], &[("declip", 1.0)]] {
+        for ids in [
+            &[("removed", 1.0)][..],
+            &[("link", 0.485), ("speech", 0.515)],
+            &[("declip", 0.496), ("dropouts", 0.504)],
+        ] {
             ui.horizontal(|ui| {
                 let gaps = ui.spacing().item_spacing.x * (ids.len() - 1) as f32;
                 for (id, share) in ids {

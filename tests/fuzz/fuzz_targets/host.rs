@@ -12,9 +12,9 @@ use libfuzzer_sys::fuzz_target;
 use std::cell::RefCell;
 
 /// Parameters, and one that there is none of.
-const IDS: [&str; 16] = [
+const IDS: [&str; 17] = [
     "declick", "stage1", "stage2", "limit", "mix", "output", "removed", "link", "bypass", "low_cut", "hum", "tilt", "comp", "declip",
-    "speech", "none",
+    "speech", "dropouts", "none",
 ];
 
 /// Samples per channel in a step at most.

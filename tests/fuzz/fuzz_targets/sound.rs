@@ -3,7 +3,7 @@
 #![no_main]
 
 use dualstep_engine::Restorer;
-use dualstep_fuzz::{AnyControls, AnySound, DETECTOR, RATES_HZ, TINY, assert_sane, fill};
+use dualstep_fuzz::{AnyControls, AnySound, DETECTORS, RATES_HZ, TINY, assert_sane, fill};
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
 
@@ -25,7 +25,7 @@ enum Step {
 fuzz_target!(|case: Case| {
     let rate_hz = RATES_HZ[usize::from(case.rate) % RATES_HZ.len()];
     let channels = 1 + usize::from(case.stereo);
-    let mut restorer = Restorer::new(&TINY, &DETECTOR, rate_hz, channels).expect("a supported rate");
+    let mut restorer = Restorer::new(&TINY, &DETECTORS, rate_hz, channels).expect("a supported rate");
     let hop = restorer.geometry().hop;
     let mut audio = vec![0.0; channels * hop];
     let mut play = |restorer: &mut Restorer, run: bool, controls: &AnyControls, sounds: &[AnySound; 2]| {

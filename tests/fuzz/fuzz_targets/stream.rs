@@ -6,7 +6,7 @@
 use dualstep_engine::link::{AudioPort, LinkConfig, Pace, Settings, Status, connect};
 use dualstep_engine::output::{CUT_HZ, Hum, MOST_TILT_DB, OutputSettings};
 use dualstep_engine::{Restorer, latency};
-use dualstep_fuzz::{AnyControls, AnySound, DETECTOR, RATES_HZ, TINY, assert_sane, fill, share};
+use dualstep_fuzz::{AnyControls, AnySound, DETECTORS, RATES_HZ, TINY, assert_sane, fill, share};
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
 use std::sync::Arc;
@@ -92,7 +92,7 @@ fn assert_in_place(port: &mut AudioPort, channels: usize) {
 fuzz_target!(|case: Case| {
     let rate_hz = RATES_HZ[usize::from(case.rate) % RATES_HZ.len()];
     let channels = 1 + usize::from(case.stereo);
-    let restorer = Restorer::new(&TINY, &DETECTOR, rate_hz, channels).expect("a supported rate");
+    let restorer = Restorer::new(&TINY, &DETECTORS, rate_hz, channels).expect("a supported rate");
     let geometry = *restorer.geometry();
     let config = LinkConfig {
         sample_rate_hz: rate_hz,

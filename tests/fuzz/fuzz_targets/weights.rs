@@ -1,12 +1,12 @@
-//! Any header in front of a network's or the click detector's data, and any bytes as a whole file: refused, or read and run sanely.
+//! Any header in front of a network's or a detector's data, and any bytes as a whole file: refused, or read and run sanely.
 //!
 //! The input is the header without its length, which a fuzzer would seldom keep right.
 
 #![no_main]
 
-use dualstep_engine::repair::{ClickDetector, SampleRepair};
+use dualstep_engine::repair::{ClickDetector, Detectors, DropoutDetector, Repairs, SampleRepair};
 use dualstep_engine::{Controls, Model, Restorer};
-use dualstep_fuzz::{DETECTOR, DETECTOR_FILE, TINY, assert_sane};
+use dualstep_fuzz::{DETECTOR_FILE, DETECTORS, DROPOUTS_FILE, TINY, assert_sane};
 use libfuzzer_sys::fuzz_target;
 use std::cell::RefCell;
 
@@ -38,11 +38,28 @@ impl File {
 thread_local! {
     static NETWORKS: RefCell<File> = File::new(NETWORKS_FILE);
     static CLICKS: RefCell<File> = File::new(DETECTOR_FILE);
+    static DROPOUTS: RefCell<File> = File::new(DROPOUTS_FILE);
 }
 
 /// The sound for one hop.
 fn tone(length: usize) -> Vec<f32> {
     (0..length).map(|n| 0.5 * (n as f32 * 0.3).sin()).collect()
+}
+
+/// A few hops through everything that repairs.
+fn repair(detectors: &Detectors) {
+    let geometry = TINY.spec().geometry(48e3).expect("a supported rate");
+    let mut repair = SampleRepair::new(detectors, &geometry, 48e3);
+    for _ in 0..4 {
+        let mut audio = tone(geometry.hop);
+        let all = Repairs {
+            declick: 1.0,
+            declip: true,
+            dropouts: true,
+        };
+        repair.process(&mut audio, all);
+        assert_sane(&audio);
+    }
 }
 
 fuzz_target!(|header: &[u8]| {
@@ -51,20 +68,23 @@ fuzz_target!(|header: &[u8]| {
     }
     let _ = Model::from_bytes(header);
     if let Ok(model) = NETWORKS.with_borrow_mut(|file| Model::from_bytes(file.with(header))) {
-        let mut restorer = Restorer::new(&model, &DETECTOR, 8_000.0, 1).expect("a supported rate");
+        let mut restorer = Restorer::new(&model, &DETECTORS, 8_000.0, 1).expect("a supported rate");
         for _ in 0..4 {
             let mut audio = tone(restorer.geometry().hop);
             let _ = restorer.process(&mut audio, &Controls::default());
             assert_sane(&audio);
         }
     }
-    if let Ok(detector) = CLICKS.with_borrow_mut(|file| ClickDetector::from_bytes(file.with(header))) {
-        let geometry = TINY.spec().geometry(48e3).expect("a supported rate");
-        let mut repair = SampleRepair::new(&detector, &geometry, 48e3);
-        for _ in 0..4 {
-            let mut audio = tone(geometry.hop);
-            repair.process(&mut audio, 1.0, true);
-            assert_sane(&audio);
-        }
+    if let Ok(clicks) = CLICKS.with_borrow_mut(|file| ClickDetector::from_bytes(file.with(header))) {
+        repair(&Detectors {
+            clicks,
+            ..DETECTORS.clone()
+        });
+    }
+    if let Ok(dropouts) = DROPOUTS.with_borrow_mut(|file| DropoutDetector::from_bytes(file.with(header))) {
+        repair(&Detectors {
+            dropouts,
+            ..DETECTORS.clone()
+        });
     }
 });

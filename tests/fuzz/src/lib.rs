@@ -1,6 +1,6 @@
 //! What the fuzz targets share. Without the plugin: the more code is linked, the longer libFuzzer looks at what a case has reached.
 
-use dualstep_engine::repair::ClickDetector;
+use dualstep_engine::repair::{ClickDetector, Detectors, DropoutDetector};
 use dualstep_engine::{Controls, Model, Spec, StageSpec, spec, weights};
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use std::sync::LazyLock;
@@ -8,8 +8,14 @@ use std::sync::LazyLock;
 /// The shipped click detector's file.
 pub const DETECTOR_FILE: &[u8] = include_bytes!("../../../assets/weights/detector.safetensors");
 
-/// The shipped click detector.
-pub static DETECTOR: LazyLock<ClickDetector> = LazyLock::new(|| ClickDetector::from_bytes(DETECTOR_FILE).expect("sound weights"));
+/// The shipped dropout network's file.
+pub const DROPOUTS_FILE: &[u8] = include_bytes!("../../../assets/weights/dropouts.safetensors");
+
+/// The shipped detectors.
+pub static DETECTORS: LazyLock<Detectors> = LazyLock::new(|| Detectors {
+    clicks: ClickDetector::from_bytes(DETECTOR_FILE).expect("sound weights"),
+    dropouts: DropoutDetector::from_bytes(DROPOUTS_FILE).expect("sound weights"),
+});
 
 /// Networks about as small as they can be, with random weights, so that a hop costs microseconds.
 pub static TINY: LazyLock<Model> = LazyLock::new(|| {
@@ -55,6 +61,7 @@ pub fn assert_sane(audio: &[f32]) {
 pub struct AnyControls {
     shares: [u8; 4],
     declip: bool,
+    dropouts: bool,
     linked: bool,
     speech: bool,
     idle: bool,
@@ -67,6 +74,7 @@ impl AnyControls {
         Controls {
             declick,
             declip: self.declip,
+            dropouts: self.dropouts,
             stage1,
             stage2,
             floor,

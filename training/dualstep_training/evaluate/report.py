@@ -349,8 +349,9 @@ def short(results: Results) -> str:
         kinds = {kind: results.mean(STUDIO, kind, "si_sdr", STUDIO_1) for kind in worn}
         best = max(kinds, key=lambda kind: kinds[kind])
         lines.append(f"It is worth most on {best} ({kinds[best]:+.2f} dB).")
-    if clipped := results.values(REPAIR, "clipping", "si_sdr", "input"):
-        lines.append(f"Clipped peaks are won by the repair, not by the networks: {shown(clipped)} dB before them.")
+    for kind, what in (("clipping", "Clipped peaks"), ("dropouts", "Dropouts")):
+        if repaired := results.values(REPAIR, kind, "si_sdr", "input"):
+            lines.append(f"{what} are the repair's, not the networks': {shown(repaired)} dB before them.")
     aims = {kind: results.mean(STUDIO, kind, "si_sdr", "input") for kind in results.present(tuple(AIMS))}
     missed = [f"{kind} ({gained:+.1f} of {AIMS[kind]:+g} dB)" for kind, gained in aims.items() if gained < AIMS[kind]]
     if missed:

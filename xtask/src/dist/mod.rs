@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! target/dist/Dualstep-0.1.0-linux-x86_64.zip
-//!   Dualstep-0.1.0/Dualstep.clap, Dualstep.vst3, INSTALL.txt, MANUAL.md with ardour.png, WEIGHTS.md, detector.md, LICENSE-APACHE, LICENSE-MIT, THIRD-PARTY.txt
+//!   Dualstep-0.1.0/Dualstep.clap, Dualstep.vst3, INSTALL.txt, MANUAL.md with ardour.png, WEIGHTS.md, detector.md, dropouts.md, LICENSE-APACHE, LICENSE-MIT, THIRD-PARTY.txt
 //! target/dist/SHA256SUMS
 //! ```
 
@@ -80,6 +80,7 @@ pub fn pack(bundles: &Path, triple: &str, folder: &Path) -> Result<PathBuf> {
         ("ardour.png", "docs/ardour.png"),
         ("WEIGHTS.md", "assets/weights/README.md"),
         ("detector.md", "assets/weights/detector.md"),
+        ("dropouts.md", "assets/weights/dropouts.md"),
     ] {
         entries.push(Entry::file(&workspace.join(path), &format!("{root}/{name}"))?);
     }
