@@ -55,10 +55,10 @@ MOST = 5.0
 """Greatest depth, in nepers: 43 dB. What is further down is in the noise of most recordings."""
 
 THRESHOLD = 3.0
-"""Log-odds from which the engine takes a frame for one in a dropout."""
+"""Log-odds, as of `settled`, from which the engine takes a frame for one in a dropout."""
 
 SILENCE = 1e-9
-"""Power of a frame that is silent, -90 dBFS, a 16-bit recording's dither: a cut or a gate. What leads into it is no dropout, and there is nothing to give back."""
+"""Power of a frame that is silent, -90 dBFS, a 16-bit recording's dither: a cut or a gate. What leads into it is no dropout."""
 
 LEAST = 0.15
 """Depth in nepers (1.3 dB) from which a frame counts as in a dropout when training."""
@@ -171,10 +171,21 @@ class Dropouts(nn.Module):
     def repair(self, x: Tensor, rate_hz: int = degrade.RATE_HZ, threshold: float = THRESHOLD) -> Tensor:
         """`x [batch, samples]`, whole frames -> repaired `[batch, look-ahead, samples]`, as the engine does it."""
         odds, depth = self.aligned(x, rate_hz).unbind(2)
+        odds = self.settled(odds)
         silent = (x.unflatten(1, (-1, frame_of(rate_hz))).square().mean(-1) < SILENCE).to(x.dtype)
         # Whether silence is heard by the time that a frame is decided about.
         cut = torch.stack([F.max_pool1d(F.pad(silent, (0, ahead)), ahead + 1, 1) for ahead in self.spec.lookaheads], 1) > 0
         return x[:, None] * torch.exp(curve(torch.where((odds > threshold) & ~cut, depth, torch.zeros_like(depth)), x.shape[1]))
+
+
+    def settled(self, odds: Tensor) -> Tensor:
+        """Log-odds that the threshold is for, `[batch, look-ahead, frame]` -> the same: means over a frame, the one before and, where the shortest
+        look-ahead has spoken of it by then, the one after. A frame alone is seldom a dropout."""
+        before = F.pad(odds, (1, 0))[..., :-1]
+        after = F.pad(odds[:, :1], (0, 1))[..., 1:]
+        shortest, *others = self.spec.lookaheads
+        known = torch.tensor([0.0, *(float(ahead > shortest) for ahead in others)], dtype=odds.dtype)[:, None]
+        return (before + odds + known * after) / (2 + known)
 
 
 def frame_of(rate_hz: int) -> int:

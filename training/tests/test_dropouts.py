@@ -138,6 +138,16 @@ def test_silence_that_follows_is_no_dropout():
         assert not changed[60 - ahead + 1 : 79].any()
 
 
+def test_a_frame_is_judged_with_its_neighbours():
+    net = dropouts.Dropouts()
+    odds = torch.zeros(1, 2, 9)
+    odds[0, 0, 5], odds[0, 1, 4] = 6.0, 3.0
+    settled = net.settled(odds)
+    # The shortest look-ahead knows of no frame after; the other hears of it from the shortest.
+    assert settled[0, 0].tolist() == [0, 0, 0, 0, 0, 3, 3, 0, 0]
+    assert settled[0, 1].tolist() == [0, 0, 0, 0, 3, 1, 0, 0, 0]
+
+
 def test_a_run_goes_on_and_exports_the_same_function(cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
     run, out, golden = tmp_path / "run", tmp_path / "dropouts.safetensors", tmp_path / "golden.safetensors"
     arguments = ["train", "--cache", str(cache), "--run", str(run), "--minutes", "1"]

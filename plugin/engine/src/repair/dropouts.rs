@@ -35,7 +35,7 @@ const LARGEST: (f32, f32) = (-14.0, 8.0);
 /// Greatest depth, in nepers: 43 dB.
 const MOST: f32 = 5.0;
 
-/// Log-odds from which a frame is one in a dropout.
+/// Log-odds, the mean over a frame and its neighbours, from which it is one in a dropout.
 const THRESHOLD: f32 = 3.0;
 
 /// Power of a frame that is silent, -90 dBFS, a 16-bit recording's dither: a cut or a gate. What leads into it is no dropout, and there is nothing to give back.
@@ -238,6 +238,9 @@ pub struct DropoutStream {
     /// Whether the call's frames are silent, and frames since the last one that was.
     silent: Vec<bool>,
     sounding: usize,
+    /// Log-odds of the frame before the one decided about, and, with the shortest look-ahead, of those from the one after it on.
+    before: f32,
+    after: Vec<f32>,
     /// Depth of the last frames in nepers, the oldest first; 0 outside of dropouts.
     depths: Vec<f32>,
 }
@@ -296,6 +299,8 @@ impl DropoutStream {
             out: vec![0.0; 2 * spec.lookaheads.len() * frames],
             silent: vec![false; frames],
             sounding: 0,
+            before: 0.0,
+            after: vec![0.0; spec.lookaheads[pair] - spec.lookaheads[0]],
             depths: vec![0.0; (lookahead + hop) / frame + 3],
             weights: detector.clone(),
         };
@@ -317,6 +322,8 @@ impl DropoutStream {
         self.features.data.fill(0.0);
         self.hidden.iter_mut().for_each(|plane| plane.data.fill(0.0));
         self.sounding = usize::MAX;
+        self.before = 0.0;
+        self.after.fill(0.0);
         self.depths.fill(0.0);
     }
 
@@ -349,9 +356,17 @@ impl DropoutStream {
             self.sounding = if *silent { 0 } else { self.sounding.saturating_add(1) };
             let cut = self.sounding <= self.lookahead_frames();
             let (odds, found) = (answer[2 * self.pair], answer[2 * self.pair + 1]);
+            // A frame alone is seldom a dropout.
+            let mut settled = 0.5 * (self.before + odds);
+            self.before = odds;
+            if let Some(newest) = self.after.first_mut() {
+                *newest = answer[0];
+                self.after.rotate_left(1);
+                settled = (2.0 * settled + self.after[0]) / 3.0;
+            }
             self.depths.rotate_left(1);
             if let Some(depth) = self.depths.last_mut() {
-                *depth = if odds > THRESHOLD && !cut { found } else { 0.0 };
+                *depth = if settled > THRESHOLD && !cut { found } else { 0.0 };
             }
         }
         answers
