@@ -58,7 +58,7 @@ fn agrees_with_pytorch() {
         for isa in Isa::available() {
             let detector = detector(isa);
             let outs = 2 * detector.spec().lookaheads.len();
-            let found = answers(&mut DropoutStream::new(&detector, rate_hz, 960, 960, 480), &clip, &[960]);
+            let found = answers(&mut DropoutStream::new(&detector, rate_hz, 960, 480), &clip, &[960]);
             let frames = expected.len() / outs;
             assert_eq!(found.len(), expected.len(), "{rate}");
             let (mut worst, mut highest) = (0.0f32, f32::MIN);
@@ -80,7 +80,7 @@ fn agrees_with_pytorch() {
 #[test]
 fn pieces_of_any_size_give_the_same_bits() {
     let [clip, _] = golden("44100");
-    let mut stream = DropoutStream::new(&detector(Isa::best()), 44.1e3, 4000, 882, 441);
+    let mut stream = DropoutStream::new(&detector(Isa::best()), 44.1e3, 4000, 441);
     let whole = answers(&mut stream, &clip, &[4000]);
     for sizes in [&[1][..], &[7, 1, 333], &[44], &[53, 54], &[320], &[2111, 3]] {
         stream.reset();

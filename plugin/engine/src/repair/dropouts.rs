@@ -255,16 +255,16 @@ impl fmt::Debug for DropoutStream {
 }
 
 impl DropoutStream {
-    /// At the start of a stream that comes in pieces of at most `samples` samples. A sample leaves, and is repaired, when `lookahead` to `lookahead + hop`
+    /// At the start of a stream that comes in pieces of at most `hop` samples. A sample leaves, and is repaired, when `lookahead` to `lookahead + hop`
     /// samples behind it are known.
     ///
     /// Of the weights' look-aheads the greatest is taken whose answers are there by then: up to a frame waits to be complete, and the line to the middle of the
     /// next frame takes another half.
     #[must_use]
-    pub fn new(detector: &DropoutDetector, sample_rate_hz: f64, samples: usize, hop: usize, lookahead: usize) -> Self {
+    pub fn new(detector: &DropoutDetector, sample_rate_hz: f64, hop: usize, lookahead: usize) -> Self {
         let spec = detector.spec();
         let frame = super::samples(sample_rate_hz, FRAMES_PER_S.recip()).max(1);
-        let frames = samples.div_ceil(frame) + 1;
+        let frames = hop.div_ceil(frame) + 1;
         let fits = |ahead: &usize| 2 * lookahead >= (2 * ahead + 3) * frame;
         let pair = spec.lookaheads.iter().rposition(fits).unwrap_or(0);
         let size = spec.window_frames * frame;
@@ -291,7 +291,7 @@ impl DropoutStream {
             slope,
             windowed: vec![0.0; size],
             window,
-            samples: vec![0.0; size + samples + 2 * frame],
+            samples: vec![0.0; size + hop + frame],
             waiting: 0,
             logs: Plane::new(powers, spec.level_frames, frames),
             features: Plane::new(2 * powers, TAPS - 1, frames),

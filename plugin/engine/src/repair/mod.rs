@@ -204,7 +204,7 @@ impl SampleRepair {
             marks,
             clipping: Clipping::new(sample_rate_hz),
             interpolator: Interpolator::new(clicks, max_gap, 4 * max_gap),
-            dropouts: DropoutStream::new(&detectors.dropouts, sample_rate_hz, length, hop, lookahead),
+            dropouts: DropoutStream::new(&detectors.dropouts, sample_rate_hz, hop, lookahead),
             // Ranges are at least one sample each.
             ranges: Vec::with_capacity(BUDGET),
             previous: Repairs::default(),
@@ -282,7 +282,9 @@ impl SampleRepair {
             self.dropouts.follow(audio);
         } else {
             self.dropouts.reset();
-            self.dropouts.follow(&self.stream);
+            for piece in self.stream.chunks(self.hop) {
+                self.dropouts.follow(piece);
+            }
             self.following.dropouts = true;
         }
     }
