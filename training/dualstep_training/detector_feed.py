@@ -71,11 +71,14 @@ class Labelled:
 
 
 class ClickDegrader(degrade.Degrader):
-    """As `Degrader`, with recipes for clicks."""
+    """As `Degrader`, with more drums, and recipes for clicks."""
+
+    STREAM = 4
+    """Which of the seed's random streams it draws from."""
 
     def batch(self, batch: int, seconds: float) -> degrade.Batch:
         """The next `batch` items of `seconds` each."""
-        rng = np.random.default_rng([self.seed, 4, self._batches])
+        rng = np.random.default_rng([self.seed, self.STREAM, self._batches])
         self._pools.refresh(self._seconds)
         present = [name for name in CLASSES if name in self.cache.kinds()]
         shares = np.array([CLASSES[name] for name in present])

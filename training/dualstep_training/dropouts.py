@@ -37,7 +37,7 @@ from torch.nn import functional as F
 from . import __version__, degrade, metrics, wear
 from .data import Cache
 from .detector import Conv
-from .detector_feed import CLASSES
+from .detector_feed import ClickDegrader
 from .export import commit, fold, write
 
 FORMAT = 1
@@ -199,21 +199,10 @@ def curve(depth: Tensor, samples: int) -> Tensor:
     return F.interpolate(depth.reshape(-1, 1, depth.shape[-1]), size=samples, mode="linear", align_corners=False).reshape(*shape, samples)
 
 
-class DropoutDegrader(degrade.Degrader):
-    """As `Degrader`, with more of what is taken for dropouts: drums, speech, clicks after which the level falls."""
+class DropoutDegrader(ClickDegrader):
+    """As `ClickDegrader`, with recipes for what is taken for dropouts: clicks after which the level falls, speech, noise. As yet without dropouts."""
 
-    def batch(self, batch: int, seconds: float) -> degrade.Batch:
-        """The next `batch` items of `seconds` each, as yet without dropouts."""
-        rng = np.random.default_rng([self.seed, 6, self._batches])
-        self._pools.refresh(self._seconds)
-        present = [name for name in CLASSES if name in self.cache.kinds()]
-        shares = np.array([CLASSES[name] for name in present])
-        kinds = [str(kind) for kind in rng.choice(present, batch, p=shares / shares.sum())]
-        clean, kinds, bands = self.cache.sample_clean_bands(rng, batch, seconds, kinds)
-        recipes = [self._draw_recipe(rng, kind, band) for kind, band in zip(kinds, bands, strict=True)]
-        self._batches += 1
-        self._seconds += batch * seconds
-        return self.render(rng, clean, recipes)
+    STREAM = 6
 
     def _draw_recipe(self, rng: np.random.Generator, kind: str, source_band_hz: float) -> degrade.Recipe:
         recipe = degrade.Recipe(kind, peak_db=rng.uniform(-30, 0))

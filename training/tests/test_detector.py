@@ -9,7 +9,6 @@ import scipy.signal
 import torch
 
 from dualstep_training import degrade, detector, detector_feed, detector_score, detector_train
-from dualstep_training.data import CacheWriter
 
 RATE_HZ = detector.RATE_HZ
 
@@ -22,20 +21,6 @@ def trained_looking() -> detector.Detector:
             module.momentum = 1.0
     net.train()(torch.randn(2, 4800))
     return net.eval()
-
-
-@pytest.fixture
-def cache(tmp_path: Path) -> Path:
-    """Half a minute of notes."""
-    rng = np.random.default_rng(3)
-    writer = CacheWriter(tmp_path / "cache")
-    time = np.arange(6 * RATE_HZ) / RATE_HZ
-    for split in ("train", "valid"):
-        for number in range(3):
-            notes = sum(np.sin(2 * np.pi * f * time) for f in rng.uniform(100, 2000, 5)) * (0.5 + 0.5 * np.sin(2 * np.pi * 1.3 * time))
-            writer.add((3000 * notes).astype(np.int16), "made", f"{split}{number}", "music", f"{split}{number}", split)
-    writer.flush()
-    return tmp_path / "cache"
 
 
 def options(cache: Path, run: Path, **changes) -> argparse.Namespace:

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from dualstep_training import degrade, dropouts
-from dualstep_training.data import CacheWriter
 
 RATE_HZ = degrade.RATE_HZ
 
@@ -21,20 +20,6 @@ def trained_looking() -> dropouts.Dropouts:
             module.momentum = 1.0
     net.train()(0.1 * torch.randn(2, RATE_HZ // 2))
     return net.eval()
-
-
-@pytest.fixture
-def cache(tmp_path: Path) -> Path:
-    """Half a minute of notes."""
-    rng = np.random.default_rng(3)
-    writer = CacheWriter(tmp_path / "cache")
-    time = np.arange(6 * RATE_HZ) / RATE_HZ
-    for split in ("train", "valid"):
-        for number in range(3):
-            notes = sum(np.sin(2 * np.pi * f * time) for f in rng.uniform(100, 2000, 5)) * (0.5 + 0.5 * np.sin(2 * np.pi * 1.3 * time))
-            writer.add((3000 * notes).astype(np.int16), "made", f"{split}{number}", "music", f"{split}{number}", split)
-    writer.flush()
-    return tmp_path / "cache"
 
 
 def test_answers_know_the_past_only_and_aligned_ones_the_lookahead():

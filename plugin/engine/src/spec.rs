@@ -93,6 +93,20 @@ pub enum SpecError {
     },
 }
 
+impl SpecError {
+    /// Refuses `field`, which is `found`, if it isn't `sound`.
+    pub(crate) fn unless(sound: bool, field: &'static str, found: String, expected: &str) -> Result<(), Self> {
+        if sound {
+            return Ok(());
+        }
+        Err(Self::Field {
+            field,
+            found,
+            expected: expected.to_owned(),
+        })
+    }
+}
+
 impl Spec {
     /// Bands at full resolution.
     #[must_use]

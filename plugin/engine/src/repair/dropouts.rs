@@ -7,9 +7,10 @@
 //! Frames are 1 ms at every rate. Everything is causal: an answer is about the frame some frames ago, as many as the repair's look-ahead allows.
 
 use super::plane::Plane;
-use crate::WeightsError;
+use super::residual::{Residual, TAPS};
 use crate::unet::kernel::{Activation, Affine, Isa};
 use crate::weights;
+use crate::{SpecError, WeightsError};
 use realfft::num_complex::Complex32;
 use realfft::{RealFftPlanner, RealToComplex};
 use safetensors::SafeTensors;
@@ -40,9 +41,6 @@ const THRESHOLD: f32 = 3.0;
 
 /// Power of a frame that is silent, -90 dBFS, a 16-bit recording's dither: a cut or a gate. What leads into it is no dropout, and there is nothing to give back.
 const SILENCE: f32 = 1e-9;
-
-/// Taps of all layers but the head.
-const TAPS: usize = 3;
 
 /// What the file's `spec` metadata declares.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -83,14 +81,7 @@ impl Spec {
     /// Checks every field against what the engine can run.
     fn check(&self) -> Result<(), WeightsError> {
         let within = |field, found: String, sound: bool, expected: &str| {
-            if sound {
-                return Ok(());
-            }
-            Err(WeightsError::Spec(crate::SpecError::Field {
-                field,
-                found,
-                expected: expected.to_owned(),
-            }))
+            SpecError::unless(sound, field, found, expected).map_err(WeightsError::Spec)
         };
         within("format", self.format.to_string(), self.format == FORMAT, &FORMAT.to_string())?;
         let rise = |list: &[usize]| list.windows(2).all(|pair| pair[0] < pair[1]);
@@ -122,8 +113,8 @@ impl Spec {
             all.push((format!("{name}.bias"), vec![weight[0]]));
         };
         add("input".to_owned(), [width, 2 * self.powers(), TAPS]);
-        for i in 0..self.dilations.len() {
-            add(format!("layers.{i}"), [width, width, TAPS]);
+        for (name, shape) in Residual::layout(&self.dilations, width) {
+            add(name, shape);
         }
         add("head".to_owned(), [2 * self.lookaheads.len(), width, 1]);
         all
@@ -138,7 +129,7 @@ pub struct DropoutDetector(Arc<Weights>);
 struct Weights {
     spec: Spec,
     input: Affine,
-    layers: Vec<Affine>,
+    layers: Residual,
     head: Affine,
 }
 
@@ -165,12 +156,6 @@ impl DropoutDetector {
         let (cin, width) = (2 * spec.powers(), spec.width);
         // `[cout][cin][tap]`.
         let input = get("input.weight".to_owned());
-        let layer = |i: usize| {
-            let weight = get(format!("layers.{i}.weight"));
-            let at = |tap: usize, index: usize, column: usize| weight[(column * width + index) * TAPS + tap];
-            let bias = get(format!("layers.{i}.bias"));
-            Affine::new(isa, &[width; TAPS], width, at, bias, Activation::Leaky)
-        };
         let head = get("head.weight".to_owned());
         let weights = Weights {
             input: Affine::new(
@@ -181,7 +166,7 @@ impl DropoutDetector {
                 get("input.bias".to_owned()),
                 Activation::Leaky,
             ),
-            layers: (0..spec.dilations.len()).map(layer).collect(),
+            layers: Residual::new(isa, &spec.dilations, width, get),
             head: Affine::new(
                 isa,
                 &[width],
@@ -205,7 +190,7 @@ impl DropoutDetector {
     #[must_use]
     pub fn macs(&self) -> usize {
         let w = &self.0;
-        w.input.macs() + w.layers.iter().map(Affine::macs).sum::<usize>() + w.head.macs()
+        w.input.macs() + w.layers.macs() + w.head.macs()
     }
 }
 
@@ -277,7 +262,6 @@ impl DropoutStream {
             })
             .collect();
         let powers = spec.powers();
-        let reaches = spec.dilations.iter().map(|d| (TAPS - 1) * d).chain([0]);
         #[expect(clippy::cast_possible_truncation, reason = "features are in single precision")]
         let slope = (sample_rate_hz / SLOPE_RATE_HZ) as f32;
         let mut stream = Self {
@@ -295,7 +279,7 @@ impl DropoutStream {
             waiting: 0,
             logs: Plane::new(powers, spec.level_frames, frames),
             features: Plane::new(2 * powers, TAPS - 1, frames),
-            hidden: reaches.map(|reach| Plane::new(spec.width, reach, frames)).collect(),
+            hidden: Residual::planes(&spec.dilations, spec.width, frames),
             out: vec![0.0; 2 * spec.lookaheads.len() * frames],
             silent: vec![false; frames],
             sounding: 0,
@@ -419,18 +403,10 @@ impl DropoutStream {
         weights
             .input
             .apply(&[self.features.taps(TAPS - 1, 1)], self.hidden[0].new_rows(frames));
-        for (i, (layer, dilation)) in weights.layers.iter().zip(&weights.spec.dilations).enumerate() {
-            let (before, after) = self.hidden.split_at_mut(i + 1);
-            let out = after[0].new_rows(frames);
-            let source = &before[i];
-            layer.apply(&[source.taps(2 * dilation, 1), source.taps(*dilation, 1), source.taps(0, 1)], out);
-            for (out, x) in out.iter_mut().zip(source.from(0)) {
-                *out += x;
-            }
-        }
+        weights.layers.run(&mut self.hidden, frames);
         let outs = 2 * weights.spec.lookaheads.len();
         let out = &mut self.out[..frames * outs];
-        weights.head.apply(&[self.hidden[weights.layers.len()].taps(0, 1)], out);
+        weights.head.apply(&[self.hidden[weights.spec.dilations.len()].taps(0, 1)], out);
         for depth in out.iter_mut().skip(1).step_by(2) {
             // Softplus; beyond 20 it is the identity.
             *depth = if *depth > 20.0 { *depth } else { depth.exp().ln_1p() }.min(MOST);

@@ -35,6 +35,7 @@ pub mod marks;
 pub mod network;
 mod plane;
 pub mod rate;
+mod residual;
 
 use crate::Geometry;
 use ar::ArModel;

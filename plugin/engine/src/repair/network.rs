@@ -5,9 +5,10 @@
 //! `Affine` over all that a call brings.
 
 use super::plane::Plane;
-use crate::WeightsError;
+use super::residual::{Residual, TAPS};
 use crate::unet::kernel::{Activation, Affine, Isa, Job};
 use crate::weights;
+use crate::{SpecError, WeightsError};
 use safetensors::SafeTensors;
 use serde::Deserialize;
 use std::sync::Arc;
@@ -20,9 +21,6 @@ const KNEE: f32 = 8.0;
 
 /// Least power of a band: -120 dBFS.
 const FLOOR: f32 = 1e-12;
-
-/// Taps of the merging and of the residual layers.
-const TAPS: usize = 3;
 
 /// What the file's `spec` metadata declares.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -82,14 +80,7 @@ impl Spec {
     /// Checks every field against what the engine can run.
     fn check(&self) -> Result<(), WeightsError> {
         let within = |field, found: String, sound: bool, expected: &str| {
-            if sound {
-                return Ok(());
-            }
-            Err(WeightsError::Spec(crate::SpecError::Field {
-                field,
-                found,
-                expected: expected.to_owned(),
-            }))
+            SpecError::unless(sound, field, found, expected).map_err(WeightsError::Spec)
         };
         within("format", self.format.to_string(), self.format == FORMAT, &FORMAT.to_string())?;
         let rate = (32e3..=96e3).contains(&self.rate_hz);
@@ -123,8 +114,8 @@ impl Spec {
             add(format!("up.{i}"), [cout, cin, self.stride], cin);
             add(format!("merge.{i}"), [cin, cin, TAPS], cin);
         }
-        for i in 0..self.dilations.len() {
-            add(format!("layers.{i}"), [c2, c2, TAPS], c2);
+        for (name, shape) in Residual::layout(&self.dilations, c2) {
+            add(name, shape, c2);
         }
         add("head".to_owned(), [1, c0, 1], 1);
         all
@@ -143,7 +134,7 @@ struct Weights {
     /// `[frame][channel]`, oldest first.
     level: Vec<f32>,
     down: [Affine; 2],
-    layers: Vec<Affine>,
+    layers: Residual,
     up: [Affine; 2],
     merge: [Affine; 2],
     head: Affine,
@@ -183,12 +174,6 @@ impl ClickDetector {
             let bias = get(format!("{name}.bias")).repeat(spec.stride);
             Affine::new(isa, &[cin], cout * spec.stride, at, &bias, Activation::None)
         };
-        let layer = |i: usize| {
-            let weight = get(format!("layers.{i}.weight"));
-            let at = |tap: usize, index: usize, column: usize| weight[(column * c2 + index) * TAPS + tap];
-            let bias = get(format!("layers.{i}.bias"));
-            Affine::new(isa, &[c2; TAPS], c2, at, bias, Activation::Leaky)
-        };
         let filters = get("filters.weight".to_owned());
         let level = get("level.weight".to_owned());
         let head = get("head.weight".to_owned());
@@ -207,7 +192,7 @@ impl ClickDetector {
                 .map(|i| level[(i % c0) * spec.level_frames + i / c0])
                 .collect(),
             down: [conv("down.0", c0, c1, kernel), conv("down.1", c1, c2, kernel)],
-            layers: (0..spec.dilations.len()).map(layer).collect(),
+            layers: Residual::new(isa, &spec.dilations, c2, get),
             up: [up("up.0", c1, c0), up("up.1", c2, c1)],
             merge: [conv("merge.0", c0, c0, TAPS), conv("merge.1", c1, c1, TAPS)],
             head: Affine::new(
@@ -236,7 +221,7 @@ impl ClickDetector {
         let stride = w.spec.stride as f64;
         let samples = w.filters.macs() + w.merge[0].macs() + w.head.macs();
         let groups = w.down[0].macs() + w.up[0].macs() + w.merge[1].macs();
-        let frames = w.down[1].macs() + w.up[1].macs() + w.layers.iter().map(Affine::macs).sum::<usize>() + w.level.len();
+        let frames = w.down[1].macs() + w.up[1].macs() + w.layers.macs() + w.level.len();
         samples as f64 + groups as f64 / stride + frames as f64 / (stride * stride)
     }
 }
@@ -273,7 +258,6 @@ impl DetectorStream {
         let (frame, stride) = (spec.frame(), spec.stride);
         let frames = samples.div_ceil(frame) + 1;
         let (groups, most) = (frames * stride, frames * frame);
-        let reaches = spec.dilations.iter().map(|d| (TAPS - 1) * d).chain([0]);
         Self {
             weights: detector.clone(),
             frames,
@@ -283,7 +267,7 @@ impl DetectorStream {
             power: Plane::new(c0, spec.level_frames, frames),
             s0: Plane::new(c0, spec.sample_delay().max(stride), most),
             s1: Plane::new(c1, spec.group_delay().max(stride), groups),
-            s2: reaches.map(|reach| Plane::new(c2, reach, frames)).collect(),
+            s2: Residual::planes(&spec.dilations, c2, frames),
             u1: Plane::new(c1, TAPS - 1, groups),
             u0: Plane::new(c0, TAPS - 1, most),
             merged1: Plane::new(c1, 0, groups),
@@ -355,15 +339,7 @@ impl DetectorStream {
         });
         weights.down[0].apply(&[self.s0.taps(spec.stride, spec.stride)], self.s1.new_rows(groups));
         weights.down[1].apply(&[self.s1.taps(spec.stride, spec.stride)], self.s2[0].new_rows(frames));
-        for (i, (layer, dilation)) in weights.layers.iter().zip(&spec.dilations).enumerate() {
-            let (before, after) = self.s2.split_at_mut(i + 1);
-            let out = after[0].new_rows(frames);
-            let source = &before[i];
-            layer.apply(&[source.taps(2 * dilation, 1), source.taps(*dilation, 1), source.taps(0, 1)], out);
-            for (out, x) in out.iter_mut().zip(source.from(0)) {
-                *out += x;
-            }
-        }
+        weights.layers.run(&mut self.s2, frames);
         let last = &self.s2[spec.dilations.len()];
         weights.up[1].apply(&[last.taps(0, 1)], self.u1.new_rows(groups));
         let u1 = self.u1.new_rows(groups);
