@@ -177,6 +177,8 @@ pub(crate) struct ViewHost<P: Vst3Plugin> {
     /// otherwise REAPER doesn't like us very much.
     #[cfg(all(target_family = "unix", not(target_os = "macos")))]
     run_loop_event_handler: RwLock<Option<ComWrapper<RunLoopEventHandler<P>>>>,
+    #[cfg(not(all(target_family = "unix", not(target_os = "macos"))))]
+    _plugin: std::marker::PhantomData<fn() -> P>,
 }
 
 impl<P: Vst3Plugin> Class for WrapperView<P> {
@@ -230,6 +232,8 @@ impl<P: Vst3Plugin> WrapperView<P> {
             plug_frame: RwLock::new(None),
             #[cfg(all(target_family = "unix", not(target_os = "macos")))]
             run_loop_event_handler: RwLock::new(None),
+            #[cfg(not(all(target_family = "unix", not(target_os = "macos"))))]
+            _plugin: std::marker::PhantomData,
         });
         let view = ComWrapper::new(WrapperView {
             inner,
