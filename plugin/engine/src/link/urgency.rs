@@ -12,8 +12,7 @@ const PAUSE: Duration = Duration::from_micros(50);
 /// Asks the system to run this thread before ordinary ones while the host works in real time, and as one of them while it renders offline: a
 /// render takes a whole core for minutes, and nothing waits for it.
 ///
-/// A wish: where the system refuses (on Linux without `rtprio` in the user's limits), the thread goes on as it is. On other systems than Linux
-/// it isn't asked for yet.
+/// A wish: where the system refuses (on Linux without `rtprio` in the user's limits), the thread goes on as it is. On macOS it isn't asked for yet.
 #[derive(Debug)]
 pub(super) struct Urgency {
     real_time: bool,
@@ -66,16 +65,29 @@ fn ask(real_time: bool) {
     }
 }
 
-#[cfg(not(target_os = "linux"))]
+/// Before all other threads of the process, but for those of the Multimedia Class Scheduler, among them hosts' audio threads; or an ordinary one.
+#[cfg(windows)]
+fn ask(real_time: bool) {
+    use thread_priority::{WinAPIThreadPriority, set_winapi_thread_priority, thread_native_id};
+    let priority = if real_time {
+        WinAPIThreadPriority::TimeCritical
+    } else {
+        WinAPIThreadPriority::Normal
+    };
+    let _ = set_winapi_thread_priority(thread_native_id(), priority);
+}
+
+#[cfg(not(any(target_os = "linux", windows)))]
 fn ask(_real_time: bool) {}
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod tests {
     use super::*;
-    use thread_priority::{NormalThreadSchedulePolicy, RealtimeThreadSchedulePolicy, ThreadSchedulePolicy, thread_schedule_policy};
 
     #[test]
+    #[cfg(target_os = "linux")]
     fn a_thread_is_before_others_in_real_time_alone() {
+        use thread_priority::{NormalThreadSchedulePolicy, RealtimeThreadSchedulePolicy, ThreadSchedulePolicy, thread_schedule_policy};
         let mut urgency = Urgency::new();
         urgency.follow(true);
         let raised = thread_schedule_policy();
@@ -92,6 +104,17 @@ mod tests {
             .contains(&raised),
             "{raised:?}"
         );
+    }
+
+    #[test]
+    #[cfg(windows)]
+    fn a_thread_is_before_others_in_real_time_alone() {
+        use thread_priority::{ThreadPriority, WinAPIThreadPriority, get_current_thread_priority};
+        let mut urgency = Urgency::new();
+        for (real_time, expected) in [(true, WinAPIThreadPriority::TimeCritical), (false, WinAPIThreadPriority::Normal)] {
+            urgency.follow(real_time);
+            assert_eq!(get_current_thread_priority(), Ok(ThreadPriority::Os(expected.into())));
+        }
     }
 
     #[test]
