@@ -14,12 +14,12 @@ mod host;
 pub mod process;
 pub mod session;
 pub mod signal;
-#[cfg(target_os = "linux")]
+#[cfg(not(target_os = "macos"))]
 mod vst3_host;
 
 pub use audio::read_audio;
 pub use bundle::{Bundle, LIVE, PLUGINS, STUDIO, hop};
 pub use host::{Change, IDS, Mode, Parameter, Plugin, TRANSPARENT};
 pub use signal::{Signal, assert_identical, assert_no_hole};
-#[cfg(target_os = "linux")]
+#[cfg(not(target_os = "macos"))]
 pub use vst3_host::{Absent, Vst3Plugin};

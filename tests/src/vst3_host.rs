@@ -1,5 +1,5 @@
 //! A VST3 host that makes every call on its own. Ready-made hosts set a parameter and play a block in one go; here a test can look between the two.
-//! Linux only: on other systems a library starts in another way.
+//! Linux and Windows: on macOS a library starts in another way.
 
 #![expect(
     unsafe_code,
@@ -28,6 +28,9 @@ use vst3::{Class, ComPtr, ComWrapper, Interface};
 
 /// File name of the VST3 bundle.
 const FILE: &str = "Dualstep.vst3";
+
+/// How the folder of this system's library in a bundle ends, and the library itself.
+const LIBRARY: (&str, &str) = if cfg!(windows) { ("-win", "vst3") } else { ("-linux", "so") };
 
 /// How a host passes a bus that it has deactivated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,8 +86,13 @@ impl Vst3Plugin {
         let factory = unsafe {
             let library = Library::new(&path).unwrap_or_else(|error| panic!("{} doesn't load: {error}", path.display()));
             let library: &'static Library = Box::leak(Box::new(library));
-            let enter = library.get::<extern "system" fn(*mut c_void) -> bool>(b"ModuleEntry");
-            assert!(enter.expect("ModuleEntry")(std::ptr::null_mut()), "the module refuses to start");
+            let entered = if cfg!(windows) {
+                library.get::<extern "system" fn() -> bool>(b"InitDll").expect("InitDll")()
+            } else {
+                let enter = library.get::<extern "system" fn(*mut c_void) -> bool>(b"ModuleEntry");
+                enter.expect("ModuleEntry")(std::ptr::null_mut())
+            };
+            assert!(entered, "the module refuses to start");
             let factory = library.get::<extern "system" fn() -> *mut IPluginFactory>(b"GetPluginFactory");
             ComPtr::from_raw(factory.expect("GetPluginFactory")()).expect("a plugin factory")
         };
@@ -117,8 +125,8 @@ impl Vst3Plugin {
     pub fn activate(&self, mode: Mode, rate_hz: f64, max_block: usize) {
         let mut setup = ProcessSetup {
             processMode: process_mode(mode),
-            symbolicSampleSize: SymbolicSampleSizes_::kSample32.cast_signed(),
-            maxSamplesPerBlock: count(max_block),
+            symbolicSampleSize: int(SymbolicSampleSizes_::kSample32),
+            maxSamplesPerBlock: int(max_block),
             sampleRate: rate_hz,
         };
         // SAFETY: the setup outlives the call.
@@ -285,7 +293,7 @@ impl Vst3Plugin {
         queues: Vec<Queue>,
     ) {
         let bus = |channels: &mut [*mut f32]| AudioBusBuffers {
-            numChannels: count(channels.len()),
+            numChannels: int(channels.len()),
             silenceFlags: 0,
             __field0: AudioBusBuffers__type0 {
                 channelBuffers32: channels.as_mut_ptr(),
@@ -297,8 +305,8 @@ impl Vst3Plugin {
         let changes = ComWrapper::new(Changes(queues.map(|queue| queue.expect("a queue")).collect()));
         let mut data = ProcessData {
             processMode: process_mode(mode),
-            symbolicSampleSize: SymbolicSampleSizes_::kSample32.cast_signed(),
-            numSamples: count(frames),
+            symbolicSampleSize: int(SymbolicSampleSizes_::kSample32),
+            numSamples: int(frames),
             numInputs: inputs.is_some().into(),
             numOutputs: outputs.is_some().into(),
             inputs: &raw mut input,
@@ -330,15 +338,15 @@ impl Drop for Vst3Plugin {
 fn binary(path: &Path) -> PathBuf {
     let found = std::fs::read_dir(path.join("Contents")).ok().and_then(|contents| {
         let mut folders = contents.filter_map(Result::ok).map(|entry| entry.path());
-        folders.find(|folder| folder.to_string_lossy().ends_with("-linux"))
+        folders.find(|folder| folder.to_string_lossy().ends_with(LIBRARY.0))
     });
     let folder = found.unwrap_or_else(|| {
         panic!(
-            "no library for Linux in {}: `cargo xtask test` builds the bundles and runs all tests",
+            "no library for this system in {}: `cargo xtask test` builds the bundles and runs all tests",
             path.display()
         )
     });
-    let library = folder.join(FILE).with_extension("so");
+    let library = folder.join(FILE).with_extension(LIBRARY.1);
     library.canonicalize().unwrap_or(library)
 }
 
@@ -347,7 +355,7 @@ fn queues(changes: &[Change], block: std::ops::Range<usize>) -> Vec<Queue> {
     let mut queues = BTreeMap::<_, Vec<_>>::new();
     for change in changes.iter().filter(|change| block.contains(&change.at)) {
         let points = queues.entry(number(change.id).get()).or_default();
-        points.push((count(change.at - block.start), change.value));
+        points.push((int(change.at - block.start), change.value));
     }
     queues.into_iter().map(|(id, points)| Queue { id, points }).collect()
 }
@@ -368,7 +376,7 @@ impl IParamValueQueueTrait for Queue {
     }
 
     unsafe fn getPointCount(&self) -> int32 {
-        count(self.points.len())
+        int(self.points.len())
     }
 
     unsafe fn getPoint(&self, index: int32, offset: *mut int32, value: *mut ParamValue) -> tresult {
@@ -393,7 +401,7 @@ impl Class for Changes {
 
 impl IParameterChangesTrait for Changes {
     unsafe fn getParameterCount(&self) -> int32 {
-        count(self.0.len())
+        int(self.0.len())
     }
 
     unsafe fn getParameterData(&self, index: int32) -> *mut IParamValueQueue {
@@ -425,21 +433,21 @@ impl IBStreamTrait for Stream {
         // SAFETY: the caller's buffer has room for so many bytes.
         let buffer = unsafe { std::slice::from_raw_parts_mut(buffer.cast(), usize::try_from(bytes).unwrap_or(0)) };
         // SAFETY: the caller's pointer is valid or null.
-        unsafe { told(self.bytes().read(buffer).map(count), done) }
+        unsafe { told(self.bytes().read(buffer).map(int), done) }
     }
 
     unsafe fn write(&self, buffer: *mut c_void, bytes: int32, done: *mut int32) -> tresult {
         // SAFETY: the caller's buffer holds so many bytes.
         let buffer = unsafe { std::slice::from_raw_parts(buffer.cast_const().cast(), usize::try_from(bytes).unwrap_or(0)) };
         // SAFETY: the caller's pointer is valid or null.
-        unsafe { told(self.bytes().write(buffer).map(count), done) }
+        unsafe { told(self.bytes().write(buffer).map(int), done) }
     }
 
     unsafe fn seek(&self, position: int64, mode: int32, reached: *mut int64) -> tresult {
-        let to = match mode.cast_unsigned() {
-            IStreamSeekMode_::kIBSeekSet => SeekFrom::Start(position.cast_unsigned()),
-            IStreamSeekMode_::kIBSeekCur => SeekFrom::Current(position),
-            IStreamSeekMode_::kIBSeekEnd => SeekFrom::End(position),
+        let to = match mode {
+            mode if mode == int(IStreamSeekMode_::kIBSeekSet) => SeekFrom::Start(position.cast_unsigned()),
+            mode if mode == int(IStreamSeekMode_::kIBSeekCur) => SeekFrom::Current(position),
+            mode if mode == int(IStreamSeekMode_::kIBSeekEnd) => SeekFrom::End(position),
             _ => return kInvalidArgument,
         };
         // SAFETY: the caller's pointer is valid or null.
@@ -467,16 +475,15 @@ unsafe fn told<T>(result: std::io::Result<T>, to: *mut T) -> tresult {
 
 /// What the standard calls a mode.
 fn process_mode(mode: Mode) -> int32 {
-    match mode {
+    int(match mode {
         Mode::RealTime => ProcessModes_::kRealtime,
         Mode::Offline => ProcessModes_::kOffline,
-    }
-    .cast_signed()
+    })
 }
 
-/// A count in the standard's type.
-fn count(number: usize) -> int32 {
-    int32::try_from(number).expect("a count that fits")
+/// A count, or one of the standard's constants (whose type depends on the system), in the standard's type.
+fn int(number: impl TryInto<int32>) -> int32 {
+    number.try_into().ok().expect("a number that fits")
 }
 
 /// Checks that the plugin agreed.

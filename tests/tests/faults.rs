@@ -2,7 +2,7 @@
 //!
 //! Each test runs in a process of its own, because the hooks are environment variables and because an allocation in `process` ends the process.
 
-#[cfg(target_os = "linux")]
+#[cfg(not(target_os = "macos"))]
 use dualstep_tests::Vst3Plugin;
 use dualstep_tests::process::in_child;
 use dualstep_tests::{Bundle, Change, IDS, Mode, PLUGINS, Plugin, Signal, TRANSPARENT, assert_identical, assert_no_hole, hop};
@@ -145,7 +145,7 @@ fn offline_waits_for_the_slowest_worker() {
 }
 
 /// Ardour announces an export with its blocks and nowhere else.
-#[cfg(target_os = "linux")]
+#[cfg(not(target_os = "macos"))]
 #[test]
 fn in_a_vst3_each_block_says_whether_it_waits() {
     if !in_child("in_a_vst3_each_block_says_whether_it_waits", &[]) {

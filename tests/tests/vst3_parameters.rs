@@ -1,6 +1,6 @@
 //! The VST3's parameters between the edit controller, in which a host sets them at once, and the blocks that bring them to their sample.
 
-#![cfg(target_os = "linux")]
+#![cfg(not(target_os = "macos"))]
 
 use dualstep_tests::process::in_child;
 use dualstep_tests::{Change, Mode, Signal, TRANSPARENT, Vst3Plugin, assert_identical};
