@@ -123,11 +123,12 @@ impl Reader {
     }
 
     fn open_file(path: &Path) -> Result<Self, ReadError> {
-        let mut file = File::open(path).map_err(ReadError::Open)?;
-        let metadata = file.metadata().map_err(ReadError::Open)?;
-        if metadata.is_dir() {
+        // Windows opens no folders, and says of them that access is denied.
+        if path.is_dir() {
             return Err(ReadError::NotAudio);
         }
+        let mut file = File::open(path).map_err(ReadError::Open)?;
+        let metadata = file.metadata().map_err(ReadError::Open)?;
         if metadata.len() == 0 {
             return Err(ReadError::Empty);
         }

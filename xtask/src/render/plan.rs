@@ -182,10 +182,13 @@ mod tests {
         }
         let out = root.join("restored");
         let items = plan(root, &out, Some(&root.join("gone")), None, None)?;
-        let found: Vec<_> = items.iter().map(|i| (i.name.as_str(), i.output.clone())).collect();
+        let found: Vec<_> = items.iter().map(|i| (Path::new(&i.name), i.output.clone())).collect();
         assert_eq!(
             found,
-            [("b.MP3", out.join("b.wav")), ("side a/a.flac", out.join("side a").join("a.flac"))]
+            [
+                (Path::new("b.MP3"), out.join("b.wav")),
+                (Path::new("side a/a.flac"), out.join("side a/a.flac"))
+            ]
         );
         assert_eq!(items[0].removed, Some(root.join("gone").join("b.wav")));
         assert!(items.iter().all(|i| i.in_tree));
