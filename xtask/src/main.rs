@@ -18,7 +18,7 @@ enum Command {
     Demo(demo::Args),
     Pictures(pictures::Args),
     Test(test::Args),
-    Render(render::Args),
+    Render(Box<render::Args>),
     Bundle(bundle::Args),
     /// Builds the plugin and copies it to your plugin folders
     Install,
