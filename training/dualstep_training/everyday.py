@@ -36,6 +36,8 @@ ROOM_SHARE = 0.4
 
 #: By how much a recording is played faster or slower at most, as a factor.
 SPEED = 1.25
+#: The same for things that happen: half as fast again, a cup is another cup.
+EVENT_SPEED = 1.7
 
 
 def kinds(cache: Cache) -> list[str]:
@@ -78,7 +80,7 @@ def events(rng: np.random.Generator, cache: Cache, samples: int) -> np.ndarray:
     rate = np.exp(rng.uniform(*np.log(EVENTS_PER_S)))
     for _ in range(max(1, int(rng.poisson(rate * samples / RATE_HZ)))):
         sound = _scaled(choice[int(rng.integers(len(choice)))])
-        speed = SPEED ** rng.uniform(-1, 1)
+        speed = EVENT_SPEED ** rng.uniform(-1, 1)
         sound = _played(sound, int(len(sound) / speed))
         # It may have begun before the excerpt does.
         at = int(rng.integers(-len(sound) // 2, samples))

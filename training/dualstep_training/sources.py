@@ -64,7 +64,7 @@ def _noises(name: str, *, everyday: tuple[str, ...] = (), events: tuple[str, ...
     Voices, music, and the signals of user interfaces are left out: a voice that says something isn't noise.
     """
     kinds = {"everyday": everyday, "events": events}
-    exclude = ("*music*", "*voice*", "*[Cc]lick*", "*message*", "*lobby*", "under_attack*", "success*", "win.*", "lose.*", "new_*")
+    exclude = ("*music*", "*voice*", "*_desc*", "*[Cc]lick*", "*message*", "*lobby*", "under_attack*", "success*", "win.*", "lose.*", "new_*")
     return [Source(f"{name}-{kind}", f"noise-{kind}", include=include, exclude=exclude, fixed_splits=_TRAIN, **origin)
             for kind, include in kinds.items() if include]
 
@@ -159,6 +159,26 @@ SOURCES: tuple[Source, ...] = (
              events=tuple(f"*/{name}*.wav" for name in ("crash", "door", "engine_s", "gear", "helicopter_engine_s", "jet_engine_s", "land", "splash", "thud"))),
     *_noises("etw", package="etw-data", licence="GPL-2.0-or-later", everyday=("*/crowd/*",)),
     *_noises("scratch", package="scratch", licence="CC-BY-SA-3.0", events=tuple(f"*/Sounds/{name}/*" for name in ("Animal", "Effects", "Human"))),
+    *_noises("opensfx", licence="CC-BY-SA-3.0", repository="https://github.com/OpenTTD/OpenSFX",
+             commit="71892caa2db3f87e7c16aabf26f32c4c7ae7dca2", events=("src/wav/*",)),
+    *_noises("openrct2", licence="CC-BY-4.0", repository="https://github.com/OpenRCT2/OpenSoundEffects", commit="0918c4828d47d7bf6c8ce5ff10523651f7e3e60d",
+             events=("*/samples/*", "Unused/*")),
+    *_noises("tuxpaint", package="tuxpaint-stamps-default", licence="GPL-2.0-or-later",
+             events=tuple(f"*/stamps/{name}/*" for name in ("animals", "household", "naturalforces", "vehicles"))),
+    *_noises("wesnoth", package="wesnoth-1.16-data", licence="GPL-2.0-or-later, CC-BY-SA-4.0", events=("*/core/sounds/*",)),
+    *_noises("flare", package="flare-game", licence="CC-BY-SA-3.0", everyday=("*/environment/*_loop.ogg",),
+             events=tuple(f"*/soundfx/{name}/*" for name in ("enemies", "inventory", "powers", "steps"))),
+    *_noises("btanks", package="btanks-data", licence="GPL-2.0-or-later", everyday=("*/ambient/c*.ogg", "*/ambient/forest.ogg", "*/ambient/swamp.ogg"),
+             events=("*/data/sounds/*.ogg",)),
+    *_noises("warmux", package="warmux-data", licence="GPL-2.0-or-later", events=("*/default/misc/*", "*/default/weapons/*")),
+    *_noises("supertux", package="supertux-data", licence="GPL-2.0-or-later, CC-BY-SA-3.0", events=("*/supertux2/sounds/*",)),
+    *_noises("colobot", package="colobot-common-sounds", licence="GPL-3.0-or-later", events=("*/colobot/sounds/*",)),
+    *_noises("micropolis", package="micropolis-data", licence="GPL-3.0-or-later", events=("*/sounds/??*.wav",)),
+    *_noises("simutrans", package="simutrans-pak64", licence="Artistic-1.0", events=("*/sound/*",)),
+    *_noises("bzflag", package="bzflag-data", licence="LGPL-2.1-only, MPL-2.0", events=("*.wav",)),
+    *_noises("freeciv", package="freeciv-data", licence="GPL-2.0-or-later", events=("*/stdsounds/*",)),
+    *_noises("neverball", package="neverball-common", licence="GPL-2.0-or-later", events=("*/snd/*",)),
+    *_noises("tuxracer", package="extremetuxracer-data", licence="GPL-2.0-or-later", everyday=("*_slide.wav",), events=("*/tree_hit.wav",)),
 )
 
 #: Recorded noise with too few files for chance: file name pattern -> split; the first match counts.
