@@ -53,6 +53,16 @@ SHARES = Shares(clean=0.11, wear_only=0.07, single=0.26, disc=0.38, worn=0.52)
 SPEECH_SHARES = replace(SHARES, single=0.16, disc=0.18)
 SPEECH_ALONE_SHARES = Shares(clean=0.06, wear_only=0.02, single=0.12, disc=0.10, worn=0.16)
 
+#: Share of items that digital silence breaks into, as in a DAW before, between and after what was cut, and of these the share in which it comes first.
+#: What comes out of it may be clean or not: where only the clean does, a network takes all noise behind a silence for wanted.
+SILENCE_SHARE = 0.3
+SILENCE_FIRST = 0.7
+
+#: Length of such a silence, s, first and in between; and of the fades at its ends, s, in half of the items.
+SILENCE_FIRST_S = (0.001, 0.5)
+SILENCE_BETWEEN_S = (0.02, 1.0)
+SILENCE_FADE_S = (0.001, 0.1)
+
 #: How often each defect is part of a mixed disc.
 DISC_CHANCES = {"hiss": 0.85, "crackle": 0.7, "clicks": 0.6, "scratches": 0.3, "thumps": 0.25, "rumble": 0.3, "hum": 0.2, "disc": 0.3}
 
@@ -103,6 +113,8 @@ class Recipe:
     band_of_source: bool = False
     #: Sets the SNR of clicks and thumps over the excerpt, as fixed sets do, and not over the pool they are sliced from.
     exact_snr: bool = False
+    #: Digital silence in all three signals: its first sample, the one after its last, and the length of its fades in samples.
+    silence: tuple[int, int, int] | None = None
     #: What recorded everyday noise is varied and put into scenes for, as in training (`everyday.SCENES`); None takes it as it is, as fixed sets do.
     beside: str | None = None
     #: Peak of the loudest of the three signals, dBFS.
@@ -144,6 +156,8 @@ class Degrader:
         clean, kinds, bands = self.cache.sample_clean_bands(rng, batch, seconds, ["speech"] * batch if self._speech_alone else None)
         augment.clean(rng, clean, kinds)
         recipes = [self._draw_recipe(rng, kind, band) for kind, band in zip(kinds, bands, strict=True)]
+        for recipe in recipes:
+            recipe.silence = draw_silence(rng, clean.shape[1])
         self._batches += 1
         self._seconds += batch * seconds
         return self.render(rng, clean, recipes)
@@ -205,7 +219,10 @@ class Degrader:
         noisy = noise.add_(worn)
         peak = torch.stack([torch.maximum(signal.amax(dim=1), -signal.amin(dim=1)) for signal in (clean_t, worn, noisy)]).amax(dim=0)
         wanted = torch.as_tensor([10 ** (recipe.peak_db / 20) for recipe in recipes], dtype=torch.float32, device=self.device)
-        gain = (wanted / peak.clamp_min(1e-4))[:, None]
+        gain = (wanted / peak.clamp_min(1e-4))[:, None].repeat(1, clean.shape[1])
+        for row, recipe in enumerate(recipes):
+            if recipe.silence is not None:
+                _silence(gain[row], mask[row], *recipe.silence)
         # The same gain on bit-equal signals leaves them bit-equal, so clean-in is exactly clean-out.
         return Batch(clean_t * gain, worn.mul_(gain), noisy.mul_(gain), mask, [_tags(recipe) for recipe in recipes])
 
@@ -295,6 +312,26 @@ def draw_wear(rng: np.random.Generator) -> set[str]:
     if "saturation" in names:
         names.discard("clipping")
     return {str(name) for name in names}
+
+
+def draw_silence(rng: np.random.Generator, samples: int) -> tuple[int, int, int] | None:
+    """Where digital silence breaks into an item, see `Recipe.silence`; mostly nowhere."""
+    if rng.random() >= SILENCE_SHARE:
+        return None
+    first = rng.random() < SILENCE_FIRST
+    length, fade = (int(RATE_HZ * np.exp(rng.uniform(*np.log(span)))) for span in (SILENCE_FIRST_S if first else SILENCE_BETWEEN_S, SILENCE_FADE_S))
+    start = 0 if first else int(rng.integers(samples))
+    return start, min(start + length, samples), fade if rng.random() < 0.5 else 0
+
+
+def _silence(gain: torch.Tensor, mask: torch.Tensor, start: int, end: int, fade: int) -> None:
+    """Makes a row's `gain [samples]` zero from `start` to `end`, linearly faded out before and in after it, and takes the silence from its click mask."""
+    gain[start:end] = 0.0
+    mask[start:end] = False
+    ramp = torch.arange(fade, dtype=gain.dtype, device=gain.device) / max(fade, 1)
+    gain[end : end + fade] *= ramp[: max(len(gain) - end, 0)]
+    before = min(fade, start)
+    gain[start - before : start] *= ramp.flip(0)[fade - before :]
 
 
 def _tags(recipe: Recipe) -> set[str]:

@@ -280,6 +280,38 @@ def test_a_batch_keeps_its_promises(cache):
     assert high > 0
 
 
+def test_silence_breaks_into_all_signals_alike(cache):
+    degrader = Degrader(cache, seed=5)
+    clean = degrader.cache.sample_clean_bands(np.random.default_rng(1), 3, 1.0, ["music"] * 3)[0]
+
+    def rendered(silences):
+        recipes = [Recipe("music", noise={"clicks": 3.0, "hiss": 5.0}, silence=silence) for silence in silences]
+        return degrader.render(np.random.default_rng(2), clean, recipes)
+
+    whole, broken = rendered([None] * 3), rendered([(0, 9000, 0), (20_000, 30_000, 400), (40_000, 48_000, 100_000)])
+    for before, after in zip((whole.clean, whole.worn, whole.noisy), (broken.clean, broken.worn, broken.noisy), strict=True):
+        assert (after[0, :9000] == 0).all() and torch.equal(after[0, 9000:], before[0, 9000:])
+        assert (after[1, 20_000:30_000] == 0).all()
+        assert torch.equal(after[1, :19_600], before[1, :19_600]) and torch.equal(after[1, 30_400:], before[1, 30_400:])
+        assert torch.allclose(after[1, 19_800], before[1, 19_800] * 199 / 400) and torch.allclose(after[1, 30_100], before[1, 30_100] / 4)
+        assert (after[2, 40_000:] == 0).all() and after[2, 39_000].abs() < 0.02 * before[2, 39_000].abs() + 1e-9
+    assert whole.click_mask[:, :9000].any() and not broken.click_mask[0, :9000].any()
+    assert torch.equal(whole.click_mask[0, 9000:], broken.click_mask[0, 9000:])
+
+
+def test_what_comes_out_of_silence_is_clean_or_not(cache):
+    """As often noisy as what begins without: a network that hears only clean sound come out of silence leaves all noise behind it."""
+    degrader = Degrader(cache, seed=13)
+    noisy = {True: [], False: []}
+    for _ in range(40):
+        batch = degrader.batch(16, 0.25)
+        for row, tags in enumerate(batch.tags):
+            first = int((batch.noisy[row] != 0).float().argmax())
+            noisy[first > 40].append(bool(tags & {"everyday", *DISC_CHANCES}))
+    assert 0.1 < len(noisy[True]) / 640 < 0.35
+    assert abs(np.mean(noisy[True]) - np.mean(noisy[False])) < 0.12
+
+
 def test_for_speech_alone_all_is_speech_and_most_noise_is_everyday(cache):
     shares = {}
     for alone in (False, True):
