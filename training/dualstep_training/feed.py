@@ -173,7 +173,8 @@ class Echo:
         self._drawn += self._batch
         rows = torch.randperm(min(self._made, self._rows), generator=self._generator)[: self._batch].to(self._device)
         noisy, worn, clean = (part[rows] for part in self._pool)
-        return Clips(worn + moved(noisy - worn, self._generator), worn, clean, self.state)
+        # Noise that moves must not fill the digital silence of a clip.
+        return Clips(torch.where(noisy == 0, noisy, worn + moved(noisy - worn, self._generator)), worn, clean, self.state)
 
     def close(self) -> None:
         """Stops the feed."""

@@ -401,6 +401,21 @@ def test_an_echo_uses_each_clip_so_many_times_and_moves_its_noise():
     assert all(torch.isfinite(clips.noisy).all() for clips in taken)
 
 
+def test_noise_that_an_echo_moves_leaves_digital_silence_alone():
+    class BegunInSilence(tiny.FakeDegrader):
+        def batch(self, batch, seconds):
+            drawn = super().batch(batch, seconds)
+            for part in (drawn.clean, drawn.worn, drawn.noisy):
+                part[:, :4000] = 0.0
+            return drawn
+
+    one = Echo(Feed(BegunInSilence(), 2, 0.4), 3.0, 2, "cpu", 0, 8)
+    taken = [one.take() for _ in range(12)]
+    one.close()
+    assert all((clips.noisy[:, :4000] == 0).all() for clips in taken)
+    assert all((clips.noisy[:, 4000:] != clips.worn[:, 4000:]).any() for clips in taken)
+
+
 def run_of(path) -> list[str]:
     config = path / "tiny.json"
     config.write_text(json.dumps({"spec": dataclasses.asdict(tiny.spec())}))
