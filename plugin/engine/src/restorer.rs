@@ -287,10 +287,14 @@ impl Restorer {
 
     /// Keeps count of silent and idle hops; true while the networks rest.
     fn rests(&mut self, audio: &[f32], controls: &Controls) -> bool {
-        let quiet = controls.idle || audio.iter().all(|x| x.abs() < SILENCE);
-        if !quiet {
+        let silent = audio.iter().all(|x| x.abs() < SILENCE);
+        if !silent && !controls.idle {
             self.quiet = 0;
             return false;
+        }
+        if silent && self.position == 0 {
+            // There is nothing yet to be sent to rest: what begins with silence is as after a long one.
+            self.quiet = self.rest_after;
         }
         if self.quiet < self.rest_after {
             self.quiet += 1;
