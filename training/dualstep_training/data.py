@@ -24,7 +24,7 @@ from .screening import RATE_HZ, Rejected, Screened, has_steady_noise, screen
 INDEX_VERSION = 1
 
 #: Shares of the classes in `Cache.sample_clean`; the rest is music and speech in equal parts.
-DRUM_SHARE = 0.08
+DRUM_SHARE = 0.12
 
 #: Share of clean items that are resampled, and by how much at most: a cheap jitter of pitch and tempo.
 JITTER_SHARE = 0.35
@@ -219,7 +219,7 @@ class Cache:
                      kinds: list[str] | None = None) -> tuple[np.ndarray, list[str]]:
         """Draws clean excerpts: float32 `[batch, samples]` within -1..1 at 48 kHz, and each one's class.
 
-        `kinds` fixes the class per item; otherwise music and speech come in equal parts, with 8 % drums.
+        `kinds` fixes the class per item; otherwise music and speech come in equal parts, with 12 % drums.
         """
         audio, names, _ = self.sample_clean_bands(rng, batch, seconds, kinds)
         return audio, names
@@ -418,7 +418,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rescreen", action="store_true", help="screen the music that is in the cache again, by today's rules, and stop")
     options = parser.parse_args(arguments)
-    known = [source.name for source in sources.SOURCES] + ["noise", "scores"]
+    known = [source.name for source in sources.SOURCES] + ["noise", "kits", "scores"]
     unknown = set(options.only) - set(known)
     if unknown:
         parser.error(f"no source named {', '.join(sorted(unknown))}; there are {', '.join(known)}")
@@ -445,6 +445,10 @@ def _build(writer: CacheWriter, options: argparse.Namespace) -> None:
         for source in sources.SOURCES:
             if not options.only or source.name in options.only:
                 build_source(writer, source, sources.fetch(source, work), workers, options.hours)
+        if not options.only or "kits" in options.only:
+            from . import kits
+
+            build_source(writer, kits.SOURCE, kits.render_all(work), workers, options.hours)
         if not options.only or "scores" in options.only:
             from . import scores
 

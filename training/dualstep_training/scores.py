@@ -50,8 +50,9 @@ FAMILIES: dict[str, tuple[int, ...]] = {
 #: Longest take, s: a long movement is cut, so that no piece dominates.
 MAX_TAKE_S = 420.0
 
-_TICKS = 480
-_DRUM_CHANNEL = 9
+#: MIDI ticks per quarter note, and the channel that General MIDI gives the drums, from 0.
+TICKS = 480
+DRUM_CHANNEL = 9
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def arrange(parts: list[list[Note]], rng: np.random.Generator) -> tuple[bytes, f
     events: list[tuple[int, int, bytes]] = []  # tick, order, message
     loudness = np.interp(np.arange(4000), np.arange(0, 4000, 8), rng.normal(0, 9, 500))  # one value per quarter note
     for index, part in enumerate(parts):
-        channel = [c for c in range(16) if c != _DRUM_CHANNEL][index % 15]
+        channel = [c for c in range(16) if c != DRUM_CHANNEL][index % 15]
         program = int(rng.choice(FAMILIES[families[int(rng.random() < 0.3)]]))
         events.append((0, 0, bytes([0xC0 | channel, program])))
         base, sloppiness = rng.uniform(60, 100), rng.uniform(0, 0.02)
@@ -118,14 +119,14 @@ def arrange(parts: list[list[Note]], rng: np.random.Generator) -> tuple[bytes, f
             if not 20 <= pitch <= 108:
                 continue
             velocity = int(np.clip(base + loudness[int(note.onset) % 4000] + rng.normal(0, 6), 20, 127))
-            start = max(0, int((note.onset + rng.normal(0, sloppiness)) * _TICKS))
-            stop = start + max(20, int(note.length * staccato * _TICKS))
+            start = max(0, int((note.onset + rng.normal(0, sloppiness)) * TICKS))
+            stop = start + max(20, int(note.length * staccato * TICKS))
             events.append((start, 2, bytes([0x90 | channel, pitch, velocity])))
             events.append((stop, 1, bytes([0x80 | channel, pitch, 0])))
     last = max(tick for tick, _, _ in events)
     if rng.random() < 0.25:
         events += _drum_part(rng, last)
-    return _midi_file(events, bpm), last / _TICKS * 60 / bpm
+    return midi_file(events, bpm), last / TICKS * 60 / bpm
 
 
 def _drum_part(rng: np.random.Generator, last: int) -> list[tuple[int, int, bytes]]:
@@ -133,16 +134,16 @@ def _drum_part(rng: np.random.Generator, last: int) -> list[tuple[int, int, byte
     events = []
     lines = {36: 0.3, 38: 0.2, 42: 0.5, 46: 0.08, 45: 0.08, 49: 0.03, 39: 0.05, 70: 0.15}
     pattern = {key: rng.random(16) < chance * rng.uniform(0.3, 1.5) for key, chance in lines.items()}
-    for step in range(last // (_TICKS // 4)):
+    for step in range(last // (TICKS // 4)):
         for key, hits in pattern.items():
             if hits[step % 16] and rng.random() < 0.9:
-                tick = step * _TICKS // 4
-                events.append((tick, 2, bytes([0x90 | _DRUM_CHANNEL, key, int(rng.integers(50, 120))])))
-                events.append((tick + 60, 1, bytes([0x80 | _DRUM_CHANNEL, key, 0])))
+                tick = step * TICKS // 4
+                events.append((tick, 2, bytes([0x90 | DRUM_CHANNEL, key, int(rng.integers(50, 120))])))
+                events.append((tick + 60, 1, bytes([0x80 | DRUM_CHANNEL, key, 0])))
     return events
 
 
-def _midi_file(events: list[tuple[int, int, bytes]], bpm: float) -> bytes:
+def midi_file(events: list[tuple[int, int, bytes]], bpm: float) -> bytes:
     """A MIDI file of format 0."""
     track = b"\x00\xff\x51\x03" + struct.pack(">I", int(60e6 / bpm))[1:]
     now = 0
@@ -150,7 +151,7 @@ def _midi_file(events: list[tuple[int, int, bytes]], bpm: float) -> bytes:
         track += _variable_length(tick - now) + message
         now = tick
     track += b"\x00\xff\x2f\x00"
-    return b"MThd" + struct.pack(">IHHH", 6, 0, 1, _TICKS) + b"MTrk" + struct.pack(">I", len(track)) + track
+    return b"MThd" + struct.pack(">IHHH", 6, 0, 1, TICKS) + b"MTrk" + struct.pack(">I", len(track)) + track
 
 
 def _variable_length(value: int) -> bytes:
@@ -182,6 +183,11 @@ def synthesise(midi: bytes, soundfont: Path, out: Path, rng: np.random.Generator
     soundfile.write(str(temporary), mono * (0.9 / peak), rate_hz, format="FLAC", subtype="PCM_16")
     temporary.rename(out)
     return len(mono) / rate_hz
+
+
+def soundfont(work: Path) -> Path:
+    """The General MIDI soundfont that is always there, unpacked under `work`."""
+    return sorted(fetch(Source("soundfont", "music", package="musescore-general-soundfont-lossless"), work).rglob("*.sf2"))[0]
 
 
 def _render_score(task: tuple[str, str, int, tuple[str, ...], int]) -> float:
@@ -219,7 +225,7 @@ def render_all(work: Path, workers: int = 1) -> Path:
         raise MissingTool("fluidsynth isn't installed: `apt-get install fluidsynth`, then run this again, or leave out the source `scores` (--only)")
     corpus, out = corpus_folder(), work / "scores"
     fonts = [path for path in (Path("/usr/share/sounds/sf2/FluidR3_GM.sf2"),) if path.exists()]
-    fonts += sorted(fetch(Source("soundfont", "music", package="musescore-general-soundfont-lossless"), work).rglob("*.sf2"))
+    fonts.append(soundfont(work))
     names = tuple(str(font) for font in fonts)
     with ProcessPoolExecutor(workers) as pool:
         # Folders take turns, so that an unfinished rendering already holds many composers.

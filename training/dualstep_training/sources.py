@@ -179,6 +179,47 @@ SOURCES: tuple[Source, ...] = (
     *_noises("freeciv", package="freeciv-data", licence="GPL-2.0-or-later", events=("*/stdsounds/*",)),
     *_noises("neverball", package="neverball-common", licence="GPL-2.0-or-later", events=("*/snd/*",)),
     *_noises("tuxracer", package="extremetuxracer-data", licence="GPL-2.0-or-later", everyday=("*_slide.wav",), events=("*/tree_hit.wav",)),
+    # Of moodist and Tumult what a folder of recorded noise made from them lacks.
+    *_noises("moodist", licence="CC0-1.0, Pixabay Content License (not marked per file)",
+             repository="https://github.com/remvze/moodist", commit="983f7412e8cd054e76d156977c563da2028e4428",
+             everyday=tuple(f"*/sounds/{name}.mp3" for name in (
+                 "animals/beehive", "animals/birds", "animals/crickets", "animals/crows", "animals/frog", "animals/seagulls", "nature/campfire",
+                 "nature/jungle", "nature/walk-in-snow", "places/night-village", "places/underwater", "rain/rain-on-leaves", "rain/rain-on-tent",
+                 "things/bubbles", "transport/rowing-boat", "transport/sailboat", "transport/submarine")),
+             events=tuple(f"*/sounds/{name}.mp3" for name in (
+                 "alarm", "animals/cat-purring", "animals/cows", "animals/horse-gallop", "animals/owl", "animals/sheep", "animals/wolf",
+                 "animals/woodpecker", "things/morse-code", "urban/ambulance-siren"))),
+    *_noises("tumult", licence="CC0-1.0", repository="https://github.com/consint/Tumult", commit="723c05ffbb55323f3ee2fb7a75228fac7c776ef2",
+             everyday=tuple(f"Samples/{name}*.wav" for name in (
+                 "machine/machine8", "machine/machine11", "world/city2", "world/city3", "world/fire4", "world/rain5", "world/waterfall2"))),
+    *_noises("noice", licence="CC0-1.0, CC-BY-3.0, CC-BY-4.0 (per file, with its author, in the repository's Sound.kt)",
+             repository="https://github.com/trynoice/android-app", commit="26bb5f137f8afa4465a365e4a167b02ab3b2baa1",
+             everyday=tuple(f"*/assets/{name}.mp3" for name in (
+                 "airplane_inflight", "birds_?", "bonfire_?", "coffee_shop_?", "creaking_ship_?", "crickets", "distant_thunder", "electric_car_?",
+                 "*_rain", "morning_in_a_village", "moving_train", "night_?", "office_?", "public_library_?", "purring_cat", "rolling_thunder",
+                 "seaside", "soft_wind_?", "walking_through_the_snow", "water_*_?", "wind_in_palm_trees_?")),
+             events=tuple(f"*/assets/{name}.mp3" for name in (
+                 "airplane_seatbelt_beeps", "howling_wolf", "human_heartbeat", "screeching_seagulls", "thunder_crack", "train_horn"))),
+    *_noises("cataclysm", licence="CC-BY-SA-4.0, CC-BY-3.0, CC-BY-4.0, CC0-1.0 (per file, with its author, in its folder's credits.md)",
+             repository="https://github.com/Fris0uman/CDDA-Soundpacks", commit="88586bb600eae4b053a8928bddbd5371d0b1ecc6",
+             everyday=tuple(f"*/CC-Sounds/{name}/*" for name in ("engine_working_*", "environment", "fire", "humming")),
+             events=tuple(f"*/CC-Sounds/{name}/*" for name in (
+                 "*_door", "engine_st*", "explosion", "fire_gun", "m*_bite", "melee_*", "plmove", "reload", "smash*", "tool", "vehicle*"))),
+    *_noises("voxelibre", licence="GPL-3.0-or-later, CC-BY-SA-3.0, CC-BY-SA-4.0, CC-BY-4.0, CC0-1.0 (per mod)",
+             repository="https://github.com/VoxeLibre/VoxeLibre", commit="26455efb810bfba20a5937bdd9b07cf48cc63825",
+             everyday=("*/vl_env_sounds/*", "*/weather_rain.ogg"),
+             events=tuple(f"*/{name}/sounds/*" for name in (
+                 "mcl_sounds", "mcl_dripping", "mcl_item_entity", "mobs_mc", "lightning", "mesecons_[bp]*", "mcl_amethyst", "mcl_armor", "mcl_ba*",
+                 "mcl_bows", "mcl_chests", "mcl_core", "mcl_doors", "mcl*_fences", "mcl_fi*", "mcl_mud", "mcl_potions", "mcl_t*", "vl_fireworks",
+                 "mcl_criticals", "mcl_hunger"))),
+    *_noises("freedoom", licence="BSD-3-Clause", repository="https://github.com/freedoom/freedoom",
+             commit="d14dbbee3b6fbfb2c11cdb65eb61216e86d4ee85", events=("sounds/*",)),
+    *_noises("nexuiz", package="nexuiz-data", licence="GPL-2.0-or-later", everyday=("*/sound/ambient/*", "*/sound/weather/*"),
+             events=tuple(f"*/sound/{name}/*" for name in ("desertfactory", "plats", "porto", "turrets", "weapons"))),
+    *_noises("freedroidrpg", package="freedroidrpg-data", licence="GPL-2.0-or-later",
+             events=("*/sound/effects/*.ogg", "*/sound/effects/bullets/*", "*/sound/effects/item_sounds/*")),
+    *_noises("endless-sky", package="endless-sky-data", licence="GPL-3.0-or-later, CC-BY-SA-4.0, CC-BY-SA-3.0, public domain (per file)",
+             everyday=("*/sounds/ambient/*",), events=("*/endless-sky/sounds/*",)),
 )
 
 #: Recorded noise with too few files for chance: file name pattern -> split; the first match counts.
