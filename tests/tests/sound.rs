@@ -89,13 +89,14 @@ fn noise_floor_db(signal: &[f32], rate_hz: f64) -> f64 {
 }
 
 /// As before most recordings in a host, wherever in a hop they begin. The networks need a second or two to tell noise from an onset there, so that the floor
-/// is up to 7 dB higher; weights that take what comes out of silence for clean leave 15 dB more.
+/// is 1 to 5 dB higher, Live's up to 9; weights that take what comes out of silence for clean leave 15 dB more.
 #[test]
 fn noise_goes_after_a_silence_as_it_does_at_a_start() {
     for (noisy, _) in demos() {
         let name = noisy.display().to_string();
         let (noisy, rate_hz) = read_audio(&noisy);
-        for id in [STUDIO, LIVE] {
+        // Live has learned half of it (`docs/ablation.md`, "What comes out of silence").
+        for (id, more_db) in [(STUDIO, 7.0), (LIVE, 10.0)] {
             let alone = restore(id, &[], &noisy, rate_hz);
             let alone_db = noise_floor_db(&alone.channels[0], rate_hz);
             for silence in [33_000, 33_700] {
@@ -109,7 +110,7 @@ fn noise_goes_after_a_silence_as_it_does_at_a_start() {
                 let restored = restore(id, &[], &late, rate_hz);
                 let late_db = noise_floor_db(&restored.channels[0][silence..], rate_hz);
                 assert!(
-                    late_db < alone_db + 10.0,
+                    late_db < alone_db + more_db,
                     "{name}, {id}: {late_db:.1} dBFS of noise after {silence} samples of silence, {alone_db:.1} dBFS without"
                 );
             }
