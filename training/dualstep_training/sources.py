@@ -58,14 +58,15 @@ _ASTERISK_LICENCE = "CC-BY-SA-3.0"
 _TRAIN = {"*": "train"}
 
 
-def _noises(name: str, *, everyday: tuple[str, ...] = (), events: tuple[str, ...] = (), **origin: str) -> list[Source]:
-    """The recorded noises of a package: what goes on by itself (`everyday`), and what ends (`events`), both for training alone.
+def _noises(name: str, *, everyday: tuple[str, ...] = (), events: tuple[str, ...] = (), without: tuple[str, ...] = (), **origin: str) -> list[Source]:
+    """The recorded noises of a package: what goes on by itself (`everyday`), and the rest of `events`, which end; both for training alone.
 
     Voices, music, and the signals of user interfaces are left out: a voice that says something isn't noise.
     """
     kinds = {"everyday": everyday, "events": events}
     exclude = ("*music*", "*voice*", "*_desc*", "*[Cc]lick*", "*message*", "*lobby*", "under_attack*", "success*", "win.*", "lose.*", "new_*")
-    return [Source(f"{name}-{kind}", f"noise-{kind}", include=include, exclude=exclude, fixed_splits=_TRAIN, **origin)
+    return [Source(f"{name}-{kind}", f"noise-{kind}", include=include, exclude=(*exclude, *without, *(everyday if kind == "events" else ())),
+                   fixed_splits=_TRAIN, **origin)
             for kind, include in kinds.items() if include]
 
 #: In the order of building: what is quick comes first, so that a cache is useful after minutes.
@@ -221,6 +222,27 @@ SOURCES: tuple[Source, ...] = (
              events=("*/sound/effects/*.ogg", "*/sound/effects/bullets/*", "*/sound/effects/item_sounds/*")),
     *_noises("endless-sky", package="endless-sky-data", licence="GPL-3.0-or-later, CC-BY-SA-4.0, CC-BY-SA-3.0, public domain (per file)",
              everyday=("*/sounds/ambient/*",), events=("*/endless-sky/sounds/*",)),
+    *_noises("ambienzzz", licence="CC0-1.0, CC-BY-3.0 (per file, with its author, in the repository's README)",
+             repository="https://github.com/coldino/AmbienZZZzz", commit="7dfdbd9b7cab71c355f069f47cba3d85ad8ee2f0", everyday=("static/sounds/*",)),
+    *_noises("openclonk", licence="CC-BY-3.0, CC0-1.0 (per file, in Sound.ocg/authors.txt)",
+             repository="https://github.com/openclonk/openclonk", commit="db975b4a887883f4413d1ce3181f303d83ee0ab5",
+             everyday=tuple(f"*/Sound.ocg/*/{name}Loop*" for name in ("Fan", "Furnace.ocg/", "Birds", "Wind", "Propeller")),
+             events=("*/Sound.ocg/*",), without=("*/Sound.ocg/UI.ocg/*", "*/Skin.ocg/*", "*anfare*", "DivingLoop?.ogg")),
+    # The rest of that repository is Blanket's, which is in the tests.
+    *_noises("gui-project", licence="CC-BY-4.0, CC-BY-3.0, CC0-1.0 (per file, in sounds/sound_licensing_blanket.md)",
+             repository="https://github.com/DrunkenToast/gui-project", commit="52d6f58b32c44ef118428c1ef801785a8981fea4",
+             everyday=tuple(f"sounds/{name}.ogg" for name in ("construction", "farm", "leaves", "owls"))),
+    *_noises("max-audio", licence="CC0-1.0, CC-BY (per file, in samples/README.md)",
+             repository="https://github.com/IBM/MAX-Audio-Classifier", commit="3c308abcb04e1523e668ebaf76ca55898cd97d28",
+             everyday=tuple(f"samples/{name}.wav" for name in ("applause", "birds1", "car_engine", "crowd_cheering", "rain", "train")),
+             events=tuple(f"samples/{name}.wav" for name in ("typing", "snoring", "thunder"))),
+    *_noises("mod-sounds", licence="CC0-1.0, CC-BY-3.0, CC-BY-2.0, CC-BY-SA, OGA-BY-3.0 (per file, with its author, in the repository's sources.md)",
+             repository="https://github.com/AntumMT/mod-sounds", commit="a002ea8e3b254081101ebe5372bdfe4e473dce48",
+             everyday=tuple(f"*/sounds_{name}.ogg" for name in (
+                 "airplane_prop", "bees", "bumble_bee_0?", "car_motor", "cicada_0?", "compressor_motor_0?", "cricket", "fire_crackle", "grasshopper",
+                 "helicopter", "jet_ambience", "motorbike_idle", "rain_*", "vehicle_motor_idle", "wind")),
+             events=("sounds/*",), without=tuple(f"sounds_{name}*" for name in (
+                 "church_bells", "doorbell", "ghost", "laser", "mermaid", "piano", "plasma", "robot", "undead", "zombie"))),
 )
 
 #: Recorded noise with too few files for chance: file name pattern -> split; the first match counts.

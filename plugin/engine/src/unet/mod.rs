@@ -7,11 +7,13 @@
 //! | `balance.rs` | stage 2's equaliser, from what the recording has sounded like lately |
 //! | `first_stage.rs` | stage 1 for everything and for speech alone, and the fade between them |
 //! | `stage.rs` | one stage, frame by frame, on buffers that are allocated once |
-//! | `plane.rs` | a layer's rows of the current and the previous frame |
+//! | `convolution.rs` | the stages' convolutions, half of whose products are saved by minimal filtering |
+//! | `plane.rs` | a layer's rows of one frame |
 //! | `math.rs` | powers and activations that vectorise |
 //! | `kernel/` | the one inner loop, for each instruction set |
 
 mod balance;
+mod convolution;
 mod first_stage;
 pub mod forward;
 pub(crate) mod kernel;

@@ -1,63 +1,49 @@
 //! A layer's output as convolutions read it.
 
-use super::kernel::{Buffer, Rows};
+use super::kernel::Buffer;
 
-/// Rows `[band][channel]` of the current and the previous frame, with a zero band at each side.
+/// Rows `[band][width]` of one frame for each audio channel, with a zero band at each side.
 ///
 /// Band `b` and its neighbours are the contiguous values `b * width..(b + 3) * width`: what a convolution over three bands multiplies.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Plane {
-    frames: [Buffer; 2],
-    /// Which of them is the current one.
-    now: usize,
+    /// `[channel][zero band, bands, zero band][width]`.
+    rows: Buffer,
+    channels: usize,
     width: usize,
 }
 
 impl Plane {
-    /// Zeros, as before the first frame.
-    pub(crate) fn new(bands: usize, width: usize) -> Self {
-        let frame = Buffer::new((bands + 2) * width);
+    /// Zeros.
+    pub(crate) fn new(channels: usize, bands: usize, width: usize) -> Self {
         Self {
-            frames: [frame.clone(), frame],
-            now: 0,
+            rows: Buffer::new(channels * (bands + 2) * width),
+            channels,
             width,
         }
     }
 
-    /// Makes the current frame the previous one, and returns the rows to write the next into, without the padding.
-    pub(crate) fn advance(&mut self) -> &mut [f32] {
-        self.now ^= 1;
-        let frame = &mut self.frames[self.now];
-        let end = frame.len() - self.width;
-        &mut frame[self.width..end]
+    /// Audio channels.
+    pub(crate) fn channels(&self) -> usize {
+        self.channels
     }
 
-    /// Three-band patches of the previous and the current frame: two sources of a convolution.
-    pub(crate) fn patches(&self) -> [Rows<'_>; 2] {
-        [self.now ^ 1, self.now].map(|frame| Rows {
-            data: &self.frames[frame],
-            stride: self.width,
-        })
+    /// A channel's rows with the zero bands.
+    pub(crate) fn padded(&self, channel: usize) -> &[f32] {
+        let size = self.rows.len() / self.channels;
+        &self.rows[channel * size..][..size]
     }
 
-    /// The current frame's rows, without the padding.
-    pub(crate) fn rows(&self) -> &[f32] {
-        let frame = &self.frames[self.now];
-        &frame[self.width..frame.len() - self.width]
+    /// A channel's rows.
+    pub(crate) fn rows(&self, channel: usize) -> &[f32] {
+        let padded = self.padded(channel);
+        &padded[self.width..padded.len() - self.width]
     }
 
-    /// The current frame's rows, without the padding, to be changed in place.
-    pub(crate) fn rows_mut(&mut self) -> &mut [f32] {
-        let frame = &mut self.frames[self.now];
-        let end = frame.len() - self.width;
-        &mut frame[self.width..end]
-    }
-
-    /// Back to zeros.
-    pub(crate) fn reset(&mut self) {
-        for frame in &mut self.frames {
-            frame.fill(0.0);
-        }
+    /// A channel's rows, to be written.
+    pub(crate) fn rows_mut(&mut self, channel: usize) -> &mut [f32] {
+        let size = self.rows.len() / self.channels;
+        &mut self.rows[channel * size..][self.width..size - self.width]
     }
 }
 
@@ -66,16 +52,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patches_are_the_bands_around_each_band() {
-        let mut plane = Plane::new(3, 2);
-        plane.advance().copy_from_slice(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
-        plane.advance().fill(9.0);
-        let [past, now] = plane.patches();
-        assert_eq!(past.data[..6], [0.0, 0.0, 1.0, 2.0, 3.0, 4.0]);
-        assert_eq!(past.data[2 * past.stride..][..6], [3.0, 4.0, 5.0, 6.0, 0.0, 0.0]);
-        assert_eq!(now.data[..6], [0.0, 0.0, 9.0, 9.0, 9.0, 9.0]);
-        assert_eq!(plane.rows(), [9.0; 6]);
-        plane.reset();
-        assert_eq!(plane.patches()[0].data, [0.0; 10]);
+    fn each_channel_has_a_zero_band_on_both_sides() {
+        let mut plane = Plane::new(2, 3, 2);
+        plane.rows_mut(0).copy_from_slice(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+        plane.rows_mut(1).fill(9.0);
+        assert_eq!(plane.padded(0), [0.0, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 0.0, 0.0]);
+        assert_eq!(plane.padded(1), [0.0, 0.0, 9.0, 9.0, 9.0, 9.0, 9.0, 9.0, 0.0, 0.0]);
+        assert_eq!(plane.rows(0), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+        assert_eq!((plane.rows(1).len(), plane.channels()), (6, 2));
     }
 }

@@ -1,6 +1,7 @@
 //! One stage, frame by frame.
 
 use super::Network;
+use super::convolution::{Convolution, Scratch};
 use super::kernel::{Activation, Affine, Buffer, Isa, Job, Rows};
 use super::math;
 use super::plane::Plane;
@@ -13,13 +14,13 @@ pub struct StageWeights {
     isa: Isa,
     shape: Shape,
     stem: Vec<Affine>,
-    encoder: Vec<[Affine; 2]>,
+    encoder: Vec<[Convolution; 2]>,
     squeeze: Affine,
     /// Input and hidden part of the recurrent layer's three gates (r, z, n).
     gru: [Affine; 2],
     expand: Affine,
     up: Vec<Affine>,
-    decoder: Vec<[Affine; 2]>,
+    decoder: Vec<[Convolution; 2]>,
     head: Vec<Affine>,
 }
 
@@ -67,17 +68,10 @@ impl StageWeights {
         });
         let stem = stem.collect();
 
-        // [Co, sum of parts, 2 frames, 3 bands]; a source is one part's patch, [band][channel], of the previous, then of the current frame.
-        let conv = |name: &str, parts: &[usize], columns: usize| {
-            let all: usize = parts.iter().sum();
-            let weight = get(&format!("{name}.weight"));
-            let inner: Vec<usize> = parts.iter().flat_map(|part| [3 * part; 2]).collect();
-            let packed = |source: usize, k: usize, column: usize| {
-                let (part, frame) = (source / 2, source % 2);
-                let channel = parts[..part].iter().sum::<usize>() + k % parts[part];
-                weight[((column * all + channel) * 2 + frame) * 3 + k / parts[part]]
-            };
-            Affine::new(isa, &inner, columns, packed, get(&format!("{name}.bias")), Leaky)
+        // [Co, sum of parts, 2 frames, 3 bands].
+        let conv = |name: String, level: usize, parts: &[usize]| {
+            let [weight, bias] = ["weight", "bias"].map(|kind| get(&format!("{name}.{kind}")));
+            Convolution::new(isa, spec.bands_at(level), parts, widths[level], weight, bias)
         };
         // [Co, K]: a plain matrix.
         let dense = |weight: &str, bias: &str, inner: usize, columns: usize, activation| {
@@ -113,14 +107,12 @@ impl StageWeights {
                 hidden,
             },
             stem,
-            encoder: widths
-                .iter()
-                .enumerate()
-                .map(|(l, &width)| {
+            encoder: (0..=top)
+                .map(|l| {
                     let before = widths[l.saturating_sub(1)];
                     [
-                        conv(&format!("encoder.{l}.0"), &[before], width),
-                        conv(&format!("encoder.{l}.1"), &[width], width),
+                        conv(format!("encoder.{l}.0"), l, &[before]),
+                        conv(format!("encoder.{l}.1"), l, &[widths[l]]),
                     ]
                 })
                 .collect(),
@@ -135,10 +127,9 @@ impl StageWeights {
                 .collect(),
             decoder: (0..top)
                 .map(|l| {
-                    let width = widths[l];
                     [
-                        conv(&format!("decoder.{l}.0"), &[width, width], width),
-                        conv(&format!("decoder.{l}.1"), &[width], width),
+                        conv(format!("decoder.{l}.0"), l, &[widths[l]; 2]),
+                        conv(format!("decoder.{l}.1"), l, &[widths[l]]),
                     ]
                 })
                 .collect(),
@@ -148,17 +139,19 @@ impl StageWeights {
         }
     }
 
-    /// Multiply-adds per frame.
+    fn convolutions(&self) -> impl Iterator<Item = &Convolution> {
+        self.encoder.iter().chain(&self.decoder).flatten()
+    }
+
+    /// Multiply-adds per frame, as the network is written down.
     pub(crate) fn macs(&self) -> usize {
         let segments = self.shape.segments.iter().zip(self.stem.iter().zip(&self.head));
         let segments: usize = segments.map(|([bands, _], (stem, head))| bands * (stem.macs() + head.macs())).sum();
-        let pairs = |pair: &[Affine; 2]| pair[0].macs() + pair[1].macs();
+        let convolutions: usize = self.convolutions().map(Convolution::macs).sum();
         let bands = &self.shape.bands;
-        let encoder: usize = self.encoder.iter().zip(bands).map(|(pair, bands)| bands * pairs(pair)).sum();
-        let decoder: usize = self.decoder.iter().zip(bands).map(|(pair, bands)| bands * pairs(pair)).sum();
         let up: usize = self.up.iter().zip(&bands[1..]).map(|(up, bands)| bands * up.macs()).sum();
         let lowest = bands[bands.len() - 1] * (self.squeeze.macs() + self.expand.macs());
-        segments + encoder + decoder + up + lowest + self.gru[0].macs() + self.gru[1].macs()
+        segments + convolutions + up + lowest + self.gru[0].macs() + self.gru[1].macs()
     }
 
     /// The instruction set these weights are packed for.
@@ -167,12 +160,14 @@ impl StageWeights {
     }
 }
 
-/// Streaming state of one stage for all channels. Channels share nothing but the weights; they go through each layer one after the other, so that its
-/// weights are fetched once.
+/// Streaming state of one stage for all channels. Channels share nothing but the weights; they go through each layer one after the other or at once, so that
+/// its weights are fetched once.
 #[derive(Debug)]
 pub(crate) struct Stage {
     weights: Arc<StageWeights>,
-    channels: Vec<Channel>,
+    channels: usize,
+    levels: Vec<Level>,
+    scratch: Scratch,
     /// `[channel][hidden]`: what goes into the recurrent layer, and its state.
     squeezed: Buffer,
     hidden: Buffer,
@@ -182,13 +177,7 @@ pub(crate) struct Stage {
     expanded: Buffer,
 }
 
-/// One channel's planes.
-#[derive(Debug)]
-struct Channel {
-    levels: Vec<Level>,
-}
-
-/// The planes of one resolution, in the order they are written.
+/// The planes of one resolution, in the order they are written, and what its convolutions keep.
 #[derive(Debug)]
 struct Level {
     /// What the encoder's first convolution sees: the stem, or the pooled skip of the level above.
@@ -197,12 +186,21 @@ struct Level {
     middle: Plane,
     /// The encoder's output; at the lowest level also that of the recurrent layer.
     skip: Plane,
+    encoder: [Buffer; 2],
     /// What came up from the level below. Unused at the lowest level, as are the following.
     up: Plane,
     /// Between the decoder's convolutions.
     merged: Plane,
-    /// The decoder's output, `[band][channel]`.
-    left: Buffer,
+    /// The decoder's output.
+    left: Plane,
+    decoder: [Buffer; 2],
+}
+
+impl Level {
+    /// What goes up: the lowest level has no decoder.
+    fn output(&self, lowest: bool) -> &Plane {
+        if lowest { &self.skip } else { &self.left }
+    }
 }
 
 impl Stage {
@@ -210,24 +208,25 @@ impl Stage {
     pub(crate) fn new(weights: &Arc<StageWeights>, channels: usize) -> Self {
         let shape = &weights.shape;
         let top = shape.widths.len() - 1;
-        let channel = || Channel {
-            levels: (0..=top)
-                .map(|l| {
-                    let (bands, width) = (shape.bands[l], shape.widths[l]);
-                    let decoded = if l < top { bands } else { 0 };
-                    Level {
-                        entered: Plane::new(bands, shape.widths[l.saturating_sub(1)]),
-                        middle: Plane::new(bands, width),
-                        skip: Plane::new(bands, width),
-                        up: Plane::new(decoded, width),
-                        merged: Plane::new(decoded, width),
-                        left: Buffer::new(decoded * width),
-                    }
-                })
-                .collect(),
+        let level = |l: usize| {
+            let (bands, width) = (shape.bands[l], shape.widths[l]);
+            let decoded = if l < top { bands } else { 0 };
+            let kept = |pair: &[Convolution; 2]| [0, 1].map(|which: usize| pair[which].kept(channels));
+            Level {
+                entered: Plane::new(channels, bands, shape.widths[l.saturating_sub(1)]),
+                middle: Plane::new(channels, bands, width),
+                skip: Plane::new(channels, bands, width),
+                encoder: kept(&weights.encoder[l]),
+                up: Plane::new(channels, decoded, width),
+                merged: Plane::new(channels, decoded, width),
+                left: Plane::new(channels, decoded, width),
+                decoder: weights.decoder.get(l).map(kept).unwrap_or_default(),
+            }
         };
         Self {
-            channels: (0..channels).map(|_| channel()).collect(),
+            channels,
+            levels: (0..=top).map(level).collect(),
+            scratch: Scratch::new(weights.convolutions(), channels),
             squeezed: Buffer::new(channels * shape.hidden),
             hidden: Buffer::new(channels * shape.hidden),
             sums: [0, 1].map(|_| Buffer::new(channels * 3 * shape.hidden)),
@@ -247,56 +246,45 @@ impl Stage {
         let weights = Arc::clone(&self.weights);
         let shape = &weights.shape;
         let top = shape.widths.len() - 1;
-        assert_eq!(features.len(), self.channels.len() * shape.bins * shape.cin);
-        assert_eq!(out.len(), self.channels.len() * shape.bins * shape.outs);
+        assert_eq!(features.len(), self.channels * shape.bins * shape.cin);
+        assert_eq!(out.len(), self.channels * shape.bins * shape.outs);
 
-        for (channel, features) in self.channels.iter_mut().zip(features.chunks_exact(shape.bins * shape.cin)) {
-            stem(&weights, features, channel.levels[0].entered.advance());
+        for (channel, features) in features.chunks_exact(shape.bins * shape.cin).enumerate() {
+            stem(&weights, features, self.levels[0].entered.rows_mut(channel));
         }
         for l in 0..=top {
-            let [first, second] = &weights.encoder[l];
-            for channel in &mut self.channels {
-                let level = &mut channel.levels[l];
-                first.apply(&level.entered.patches(), level.middle.advance());
-            }
-            for channel in &mut self.channels {
-                let level = &mut channel.levels[l];
-                second.apply(&level.middle.patches(), level.skip.advance());
-                if let [level, below, ..] = &mut channel.levels[l..] {
+            let (above, below) = self.levels.split_at_mut(l + 1);
+            let level = &mut above[l];
+            let ([first, second], [kept_first, kept_second]) = (&weights.encoder[l], &mut level.encoder);
+            first.step(&[&level.entered], kept_first, &mut self.scratch, &mut level.middle);
+            second.step(&[&level.middle], kept_second, &mut self.scratch, &mut level.skip);
+            if let Some(below) = below.first_mut() {
+                for channel in 0..self.channels {
                     weights.isa.run(Pool {
-                        rows: level.skip.rows(),
+                        rows: level.skip.rows(channel),
                         width: shape.widths[l],
-                        pooled: below.entered.advance(),
+                        pooled: below.entered.rows_mut(channel),
                     });
                 }
             }
         }
         self.recur(&weights);
         for l in (0..top).rev() {
-            let [first, second] = &weights.decoder[l];
-            for channel in &mut self.channels {
-                let (above, below) = channel.levels.split_at_mut(l + 1);
-                let rows = if l + 1 == top { below[0].skip.rows() } else { &below[0].left };
+            let (above, below) = self.levels.split_at_mut(l + 1);
+            let (level, below) = (&mut above[l], below[0].output(l + 1 == top));
+            for channel in 0..self.channels {
                 let rows = Rows {
-                    data: rows,
+                    data: below.rows(channel),
                     stride: shape.widths[l + 1],
                 };
-                weights.up[l].apply(&[rows], above[l].up.advance());
+                weights.up[l].apply(&[rows], level.up.rows_mut(channel));
             }
-            for channel in &mut self.channels {
-                let level = &mut channel.levels[l];
-                let ([past_up, up], [past_skip, skip]) = (level.up.patches(), level.skip.patches());
-                first.apply(&[past_up, up, past_skip, skip], level.merged.advance());
-            }
-            for channel in &mut self.channels {
-                let level = &mut channel.levels[l];
-                second.apply(&level.merged.patches(), &mut level.left);
-            }
+            let ([first, second], [kept_first, kept_second]) = (&weights.decoder[l], &mut level.decoder);
+            first.step(&[&level.up, &level.skip], kept_first, &mut self.scratch, &mut level.merged);
+            second.step(&[&level.merged], kept_second, &mut self.scratch, &mut level.left);
         }
-        for (channel, out) in self.channels.iter().zip(out.chunks_exact_mut(shape.bins * shape.outs)) {
-            let level = &channel.levels[0];
-            // A network of one level has no decoder.
-            head(&weights, if top == 0 { level.skip.rows() } else { &level.left }, out);
+        for (channel, out) in out.chunks_exact_mut(shape.bins * shape.outs).enumerate() {
+            head(&weights, self.levels[0].output(top == 0).rows(channel), out);
         }
     }
 
@@ -304,9 +292,10 @@ impl Stage {
     fn recur(&mut self, weights: &StageWeights) {
         let shape = &weights.shape;
         let (top, hidden) = (shape.widths.len() - 1, shape.hidden);
-        for (channel, squeezed) in self.channels.iter().zip(self.squeezed.chunks_exact_mut(hidden)) {
+        let lowest = &mut self.levels[top].skip;
+        for (channel, squeezed) in self.squeezed.chunks_exact_mut(hidden).enumerate() {
             let rows = Rows {
-                data: channel.levels[top].skip.rows(),
+                data: lowest.rows(channel),
                 stride: shape.widths[top],
             };
             weights.squeeze.apply(&[rows], squeezed);
@@ -319,13 +308,13 @@ impl Stage {
         for ((input, kept), state) in gates.zip(self.hidden.chunks_exact_mut(hidden)) {
             weights.isa.run(Gates { input, kept, state });
         }
-        for (channel, state) in self.channels.iter_mut().zip(self.hidden.chunks_exact(hidden)) {
+        for (channel, state) in self.hidden.chunks_exact(hidden).enumerate() {
             let rows = Rows {
                 data: state,
                 stride: shape.squeeze,
             };
             weights.expand.apply(&[rows], &mut self.expanded);
-            for (value, more) in channel.levels[top].skip.rows_mut().iter_mut().zip(self.expanded.iter()) {
+            for (value, more) in lowest.rows_mut(channel).iter_mut().zip(self.expanded.iter()) {
                 *value += more;
             }
         }
@@ -333,15 +322,9 @@ impl Stage {
 
     /// Back to the start of a stream.
     pub(crate) fn reset(&mut self) {
-        for level in self.channels.iter_mut().flat_map(|channel| &mut channel.levels) {
-            for plane in [
-                &mut level.entered,
-                &mut level.middle,
-                &mut level.skip,
-                &mut level.up,
-                &mut level.merged,
-            ] {
-                plane.reset();
+        for level in &mut self.levels {
+            for kept in level.encoder.iter_mut().chain(&mut level.decoder) {
+                kept.fill(0.0);
             }
         }
         self.hidden.fill(0.0);
@@ -350,23 +333,23 @@ impl Stage {
     /// All intermediate rows of a channel after a step, by the names that [`super::forward`] gives them.
     #[cfg(test)]
     pub(super) fn trace(&self, channel: usize) -> Vec<(String, Vec<f32>)> {
-        let levels = &self.channels[channel].levels;
         let hidden = self.weights.shape.hidden;
         let mut all = vec![
             ("squeeze".to_owned(), self.squeezed[channel * hidden..][..hidden].to_vec()),
             ("gru".to_owned(), self.hidden[channel * hidden..][..hidden].to_vec()),
         ];
-        for (l, level) in levels.iter().enumerate() {
+        for (l, level) in self.levels.iter().enumerate() {
             let entered = if l == 0 { "stem".to_owned() } else { format!("pool.{}", l - 1) };
-            all.push((entered, level.entered.rows().to_vec()));
-            all.push((format!("encoder.{l}.0"), level.middle.rows().to_vec()));
-            if l + 1 == levels.len() {
-                all.push(("bottleneck".to_owned(), level.skip.rows().to_vec()));
+            let mut add = |name: String, plane: &Plane| all.push((name, plane.rows(channel).to_vec()));
+            add(entered, &level.entered);
+            add(format!("encoder.{l}.0"), &level.middle);
+            if l + 1 == self.levels.len() {
+                add("bottleneck".to_owned(), &level.skip);
             } else {
-                all.push((format!("encoder.{l}.1"), level.skip.rows().to_vec()));
-                all.push((format!("up.{l}"), level.up.rows().to_vec()));
-                all.push((format!("decoder.{l}.0"), level.merged.rows().to_vec()));
-                all.push((format!("decoder.{l}.1"), level.left.to_vec()));
+                add(format!("encoder.{l}.1"), &level.skip);
+                add(format!("up.{l}"), &level.up);
+                add(format!("decoder.{l}.0"), &level.merged);
+                add(format!("decoder.{l}.1"), &level.left);
             }
         }
         all

@@ -5,8 +5,8 @@ use super::isa::Isa;
 use super::tile::{Call, RawSource};
 use std::fmt;
 
-/// Most sources that one operation adds up: previous and current frame of two concatenated planes.
-pub(super) const MAX_SOURCES: usize = 4;
+/// Most sources that one operation adds up: the taps of a dilated convolution.
+pub(super) const MAX_SOURCES: usize = 3;
 
 /// What happens to a sum before it is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +51,7 @@ impl Affine {
     /// `bias`: `[columns]`, or `[rows][columns]` for a bias of its own per row.
     ///
     /// # Panics
-    /// If there are no or more than four sources, or `bias` is not whole rows.
+    /// If there are no or more than three sources, or `bias` is not whole rows.
     pub(crate) fn new(
         isa: Isa,
         inner: &[usize],
@@ -150,6 +150,6 @@ impl Affine {
         };
         // SAFETY: `Call`'s promises hold. Sources: asserted above for the last row, and rows before it lie lower. Weights hold `padded * sum(inner)`
         // floats, bias `bias_rows * padded`, `out` `rows * columns`: `new` and the assertions above. `out` is borrowed uniquely.
-        unsafe { self.isa.affine(&call) }
+        unsafe { self.isa.vectors(&call) }
     }
 }

@@ -1,18 +1,18 @@
 //! AVX2 and FMA: 16 registers of 8 floats.
 
 use super::isa::Job;
-use super::tile::{self, Call, Vector};
+use super::vector::{Vector, VectorJob};
 use std::arch::x86_64::{
     __m256, _MM_HINT_T0, _mm_prefetch, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_max_ps, _mm256_mul_ps, _mm256_set1_ps, _mm256_setzero_ps,
     _mm256_storeu_ps,
 };
 
 /// # Safety
-/// `call` keeps the promises of [`Call`] for [`Avx2`], and the processor has AVX2 and FMA.
+/// As [`VectorJob::run`] for [`Avx2`].
 #[target_feature(enable = "avx2,fma")]
-pub(super) unsafe fn affine(call: &Call<'_>) {
+pub(super) unsafe fn vectors(job: impl VectorJob) {
     // SAFETY: the caller's promise.
-    unsafe { tile::affine::<Avx2>(call) }
+    unsafe { job.run::<Avx2>() }
 }
 
 /// # Safety

@@ -1,18 +1,18 @@
 //! AVX-512: 32 registers of 16 floats.
 
 use super::isa::Job;
-use super::tile::{self, Call, Vector};
+use super::vector::{Vector, VectorJob};
 use std::arch::x86_64::{
     __m512, __mmask16, _MM_HINT_T0, _mm_prefetch, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_mask_storeu_ps, _mm512_max_ps, _mm512_mul_ps,
     _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps,
 };
 
 /// # Safety
-/// `call` keeps the promises of [`Call`] for [`Avx512`], and the processor has AVX-512 F.
+/// As [`VectorJob::run`] for [`Avx512`].
 #[target_feature(enable = "avx512f")]
-pub(super) unsafe fn affine(call: &Call<'_>) {
+pub(super) unsafe fn vectors(job: impl VectorJob) {
     // SAFETY: the caller's promise.
-    unsafe { tile::affine::<Avx512>(call) }
+    unsafe { job.run::<Avx512>() }
 }
 
 /// # Safety

@@ -3,7 +3,7 @@
 #[cfg(target_arch = "aarch64")]
 use super::neon;
 use super::portable::Portable;
-use super::tile::{self, Call, Vector};
+use super::vector::{Vector, VectorJob};
 #[cfg(target_arch = "x86_64")]
 use super::{avx2, avx512};
 use std::fmt;
@@ -93,21 +93,21 @@ impl Isa {
         }
     }
 
-    /// Computes an affine operation.
+    /// Does `job` with this instruction set's vectors.
     ///
     /// # Safety
-    /// `call` keeps the promises of [`Call`] for this instruction set.
-    pub(super) unsafe fn affine(self, call: &Call<'_>) {
+    /// What the job points at is as its type promises.
+    pub(super) unsafe fn vectors(self, job: impl VectorJob) {
         // SAFETY: the caller's promise; and an `Isa` of a kind exists only where the features were detected.
         unsafe {
             match self.0 {
-                Kind::Portable => tile::affine::<Portable>(call),
+                Kind::Portable => job.run::<Portable>(),
                 #[cfg(target_arch = "x86_64")]
-                Kind::Avx2 => avx2::affine(call),
+                Kind::Avx2 => avx2::vectors(job),
                 #[cfg(target_arch = "x86_64")]
-                Kind::Avx512 => avx512::affine(call),
+                Kind::Avx512 => avx512::vectors(job),
                 #[cfg(target_arch = "aarch64")]
-                Kind::Neon => neon::affine(call),
+                Kind::Neon => neon::vectors(job),
             }
         }
     }

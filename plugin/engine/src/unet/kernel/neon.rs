@@ -1,14 +1,14 @@
 //! NEON: 32 registers of 4 floats.
 
-use super::tile::{self, Call, Vector};
+use super::vector::{Vector, VectorJob};
 use std::arch::aarch64::{float32x4_t, vdupq_n_f32, vfmaq_f32, vld1q_dup_f32, vld1q_f32, vmaxq_f32, vmulq_n_f32, vst1q_f32};
 
 /// # Safety
-/// `call` keeps the promises of [`Call`] for [`Neon`], and the processor has NEON.
+/// As [`VectorJob::run`] for [`Neon`].
 #[target_feature(enable = "neon")]
-pub(super) unsafe fn affine(call: &Call<'_>) {
+pub(super) unsafe fn vectors(job: impl VectorJob) {
     // SAFETY: the caller's promise.
-    unsafe { tile::affine::<Neon>(call) }
+    unsafe { job.run::<Neon>() }
 }
 
 #[derive(Clone, Copy)]

@@ -1,6 +1,6 @@
 //! Plain Rust, for processors without a variant of their own, and the twin that the others are tested against.
 
-use super::tile::Vector;
+use super::vector::Vector;
 
 /// Four floats: what every 64-bit x86 and ARM has a register for, so that the compiler finds it.
 #[derive(Clone, Copy)]

@@ -160,3 +160,74 @@ fn buffers_start_on_a_cache_line() {
         assert!(len == 0 || (buffer.as_ptr() as usize).is_multiple_of(64));
     }
 }
+
+#[test]
+fn split_and_join_filter_each_column() {
+    let mut noise = Noise::new(3);
+    let (tiles, first, all) = (3, 2, 6);
+    for width in [16, 17, 24, 33, 40] {
+        let bands = TILE * tiles;
+        // Two frames and their taps, one filter per column.
+        let rows = [0, 1].map(|_| noise.vector((bands + 2) * width));
+        let taps = [0, 1].map(|_| noise.vector(3 * width));
+        let bias = noise.vector(width);
+        for isa in Isa::available() {
+            let products = [0, 1].map(|frame: usize| {
+                let mut points = vec![7.0; POINTS * all * width];
+                split(isa, &rows[frame], width, &mut points, first);
+                for (i, value) in points.iter_mut().enumerate() {
+                    let (point, tile, column) = (i / (all * width), i / width % all, i % width);
+                    if (first..first + tiles).contains(&tile) {
+                        *value *= filter([0, 1, 2].map(|tap| taps[frame][tap * width + column]))[point];
+                    } else {
+                        assert_eq!(*value, 7.0, "{isa:?}: split wrote outside its tiles");
+                    }
+                }
+                points
+            });
+            let [now, kept] = &products;
+            let mut out = vec![0.0; bands * width];
+            join(isa, Products { now, kept }, &bias, &mut out, first);
+            for (i, got) in out.iter().enumerate() {
+                let (band, column) = (i / width, i % width);
+                let mut want = f64::from(bias[column]);
+                for (rows, taps) in rows.iter().zip(&taps) {
+                    for tap in 0..3 {
+                        want += f64::from(rows[(band + tap) * width + column]) * f64::from(taps[tap * width + column]);
+                    }
+                }
+                let want = if want < 0.0 { 0.1 * want } else { want };
+                assert!(
+                    (f64::from(*got) - want).abs() < 2e-6,
+                    "{isa:?}, width {width}, band {band}, column {column}: {got} for {want}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn split_and_join_refuse_what_does_not_fit() {
+    let isa = Isa::best();
+    let refused = |job: &mut dyn FnMut()| std::panic::catch_unwind(std::panic::AssertUnwindSafe(job)).is_err();
+    let split_of = |rows: usize, width: usize, points: usize, first: usize| {
+        let (rows, mut points) = (vec![1.0; rows], vec![0.0; points]);
+        refused(&mut || split(isa, &rows, width, &mut points, first))
+    };
+    assert!(!split_of(6 * 16, 16, POINTS * 2 * 16, 1));
+    assert!(split_of(7 * 16, 16, POINTS * 2 * 16, 0), "a row too many");
+    assert!(split_of(6 * 16, 16, POINTS * 2 * 16, 2), "no room for the tile");
+    assert!(split_of(0, 16, POINTS * 16, 0), "no rows at all");
+    assert!(split_of(6, 1, POINTS, 0) || isa.lanes() == 1, "narrower than a vector");
+    let join_of = |[now, kept]: [usize; 2], bias: usize, out: usize, first: usize| {
+        let ([now, kept], bias, mut out) = ([now, kept].map(|size| vec![1.0; size]), vec![0.0; bias], vec![0.0; out]);
+        let products = Products { now: &now, kept: &kept };
+        refused(&mut || join(isa, products, &bias, &mut out, first))
+    };
+    let size = POINTS * 2 * 16;
+    assert!(!join_of([size; 2], 16, 4 * 16, 1));
+    assert!(join_of([size; 2], 16, 4 * 16, 2), "no such tile");
+    assert!(join_of([size, size - 1], 16, 4 * 16, 0), "too little is kept");
+    assert!(join_of([size; 2], 16, 5 * 16, 0), "half a tile");
+    assert!(join_of([size; 2], 1, 4, 0) || isa.lanes() == 1, "narrower than a vector");
+}

@@ -1,50 +1,6 @@
-//! The loop, written once for any vector register.
+//! The loop of [`super::Affine::apply`], written once for any vector register.
 
-/// A vector register. Making one needs `unsafe`, so whoever has one knows that the processor has its instruction set.
-///
-/// All methods must be `#[inline(always)]`: they become instructions only inside a function compiled for the instruction set.
-pub(super) trait Vector: Copy {
-    /// Floats in it.
-    const LANES: usize;
-
-    /// How many of them a tile may keep at once.
-    const REGISTERS: usize;
-
-    /// All lanes 0.
-    ///
-    /// # Safety
-    /// The processor has the instruction set.
-    unsafe fn zero() -> Self;
-
-    /// # Safety
-    /// The processor has the instruction set, and `from` is readable for a vector.
-    unsafe fn load(from: *const f32) -> Self;
-
-    /// One float in all lanes.
-    ///
-    /// # Safety
-    /// The processor has the instruction set, and `from` is readable.
-    unsafe fn splat(from: *const f32) -> Self;
-
-    /// `self * factor + sum`; whether the product is rounded is the instruction set's affair.
-    fn mul_add(self, factor: Self, sum: Self) -> Self;
-
-    /// Leaky ReLU of slope [`crate::unet::SLOPE`].
-    fn leaky(self) -> Self;
-
-    /// # Safety
-    /// `to` is writable for a vector.
-    unsafe fn store(self, to: *mut f32);
-
-    /// The first `count` lanes only.
-    ///
-    /// # Safety
-    /// `to` is writable for `count` floats, at least one and fewer than a vector.
-    unsafe fn store_part(self, to: *mut f32, count: usize);
-
-    /// Asks for the cache line at `from`, which may be anywhere.
-    fn prefetch(_from: *const f32) {}
-}
+use super::vector::{Vector, VectorJob};
 
 /// Rows of a source: `data[row * stride + i]` for `i < inner`.
 #[derive(Clone, Copy)]
@@ -73,24 +29,23 @@ pub(super) struct Call<'a> {
 const AHEAD: usize = 1024;
 
 /// Computes all rows and columns.
-///
-/// # Safety
-/// `call` keeps the promises of [`Call`] for this variant, and the processor has its instruction set.
-#[inline(always)]
-pub(super) unsafe fn affine<V: Vector>(call: &Call<'_>) {
-    let inner: usize = call.sources.iter().map(|source| source.inner).sum();
-    let mut weights = call.weights;
-    let mut column = 0;
-    while column < call.columns {
-        // SAFETY: `column` is the first of a panel that begins at `weights` and is two vectors wide if more than one vector's columns are left, else one.
-        unsafe {
-            if call.columns - column > V::LANES {
-                panel::<V, 2>(call, weights, column);
-                weights = weights.add(inner * 2 * V::LANES);
-                column += 2 * V::LANES;
-            } else {
-                panel::<V, 1>(call, weights, column);
-                column += V::LANES;
+impl VectorJob for &Call<'_> {
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) {
+        let inner: usize = self.sources.iter().map(|source| source.inner).sum();
+        let mut weights = self.weights;
+        let mut column = 0;
+        while column < self.columns {
+            // SAFETY: `column` is the first of a panel that begins at `weights` and is two vectors wide if more than one vector's columns are left, else one.
+            unsafe {
+                if self.columns - column > V::LANES {
+                    panel::<V, 2>(self, weights, column);
+                    weights = weights.add(inner * 2 * V::LANES);
+                    column += 2 * V::LANES;
+                } else {
+                    panel::<V, 1>(self, weights, column);
+                    column += V::LANES;
+                }
             }
         }
     }
@@ -100,7 +55,7 @@ pub(super) unsafe fn affine<V: Vector>(call: &Call<'_>) {
 /// vector, the panel's weights, and one splat value.
 ///
 /// # Safety
-/// As [`affine`]; the panel exists.
+/// `call` keeps the promises of [`Call`] for this variant, the processor has its instruction set, and the panel exists.
 #[inline(always)]
 unsafe fn panel<V: Vector, const VECTORS: usize>(call: &Call<'_>, weights: *const f32, column: usize) {
     let mut row = 0;
