@@ -6,6 +6,7 @@
 //! | `us_mono`, `us_stereo` | microseconds per hop for both stages with everything between them, the fastest of many |
 //! | `us_stereo_median` | the median: what other work on the machine makes of it |
 //! | `core_percent_stereo` | `us_stereo` as a share of the hop's duration |
+//! | `core_percent_stereo_same` | the same where both channels are the same, as those of a mono recording on a stereo track: one of them is computed |
 //! | `core_percent_stereo_resting` | the same while stage 2's U-Net rests, as it does in recordings that don't sound worn; all other figures are of both at work |
 //! | `gmacs`, `sgemm_gmacs`, `sgemm_ratio` | multiply-adds per nanosecond in stereo, as the networks are written down (minimal filtering does with nearly half of them); the same of a matrix product of 512 x 512 x 512 on one thread, measured in between; their ratio. The product is that of the gemm crate, which takes the best instructions there are; beside AVX2 that of matrixmultiply, which stops there |
 //! | `allocations_per_hop` | calls to the allocator |
@@ -47,7 +48,7 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(model: &Model, channels: usize) -> Self {
+    fn new(model: &Model, channels: usize, same: bool) -> Self {
         let mut seed = 1u32;
         let mut value = || {
             seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -55,10 +56,13 @@ impl Bench {
             let noise = (f64::from(seed) / f64::from(u32::MAX) - 0.5) as f32;
             noise * 0.02
         };
+        let size = channels * model.spec().bins;
         let spectrum = |_| {
-            (0..channels * model.spec().bins)
-                .map(|_| Complex32::new(value(), value()))
-                .collect()
+            let mut spectrum: Vec<Complex32> = (0..size).map(|_| Complex32::new(value(), value())).collect();
+            if same {
+                spectrum.copy_within(..size / channels, size - size / channels);
+            }
+            spectrum
         };
         Self {
             stages: TwoStage::new(model, channels),
@@ -116,7 +120,8 @@ fn trusting(mut bytes: Vec<u8>, by: f32, isa: Isa) -> Model {
 
 fn measure(name: &str, isa: Isa) {
     let [model, resting] = [100.0, -100.0].map(|by| trusting(read(name), by, isa));
-    let (mut mono, mut stereo, mut resting) = (Bench::new(&model, 1), Bench::new(&model, 2), Bench::new(&resting, 2));
+    let (mut mono, mut stereo) = (Bench::new(&model, 1, false), Bench::new(&model, 2, false));
+    let (mut same, mut resting) = (Bench::new(&model, 2, true), Bench::new(&resting, 2, false));
     let [a, b] = [1, 2].map(|seed| (0..SIDE * SIDE).map(|i| ((i * seed) as f32).sin()).collect::<Vec<f32>>());
     let mut c = vec![0.0; SIDE * SIDE];
     let instructions = format!("{isa:?}");
@@ -126,12 +131,13 @@ fn measure(name: &str, isa: Isa) {
     sgemm(avx2, &a, &b, &mut c);
 
     let (mut us_mono, mut us_stereo, mut peak, mut calls) = (f64::INFINITY, Vec::with_capacity(ROUNDS * HOPS), 0.0, 0);
-    let mut us_resting = f64::INFINITY;
+    let [mut us_same, mut us_resting] = [f64::INFINITY; 2];
     for _ in 0..ROUNDS {
         let before = allocator_calls();
         us_mono = mono.run().into_iter().fold(us_mono, f64::min);
         us_stereo.extend(stereo.run());
         calls += allocator_calls() - before;
+        us_same = same.run().into_iter().fold(us_same, f64::min);
         us_resting = resting.run().into_iter().fold(us_resting, f64::min);
         peak = sgemm(avx2, &a, &b, &mut c).max(peak);
     }
@@ -152,6 +158,7 @@ fn measure(name: &str, isa: Isa) {
         "us_stereo": round(fastest),
         "us_stereo_median": round(median),
         "core_percent_stereo": round(100.0 * fastest / hop_us),
+        "core_percent_stereo_same": round(100.0 * us_same / hop_us),
         "core_percent_stereo_resting": round(100.0 * us_resting / hop_us),
         "gmacs": round(gmacs),
         "sgemm_gmacs": round(peak),

@@ -98,21 +98,36 @@ impl Convolution {
 
     /// What one frame keeps for the next, as before the first: `[point][channel][row][column]`.
     pub(crate) fn kept(&self, channels: usize) -> Buffer {
-        Buffer::new(self.now.len() * channels * self.rows() * self.columns)
+        Buffer::new(channels * self.kept_size())
     }
 
-    /// Computes the rows of `out` from those of `parts`, and `kept` for the next frame.
+    /// Values of it per channel.
+    fn kept_size(&self) -> usize {
+        self.now.len() * self.rows() * self.columns
+    }
+
+    /// Gives all channels what has been kept of the first one alone.
+    pub(crate) fn spread(&self, kept: &mut Buffer) {
+        let (channels, size) = (kept.len() / self.kept_size(), self.rows() * self.columns);
+        // From the end: what is still to be read lies before all that is written.
+        for point in (0..self.now.len()).rev() {
+            for channel in (0..channels).rev() {
+                kept.copy_within(point * size..(point + 1) * size, (point * channels + channel) * size);
+            }
+        }
+    }
+
+    /// Computes the rows of `out` from those of `parts`, and `kept` for the next frame, of the first `channels` audio channels.
     ///
     /// # Panics
     /// If the planes, `kept` or `scratch` don't belong to this convolution.
     ///
     /// # Real-time
     /// No allocation, lock or system call.
-    pub(crate) fn step(&self, parts: &[&Plane], kept: &mut Buffer, scratch: &mut Scratch, out: &mut Plane) {
+    pub(crate) fn step(&self, channels: usize, parts: &[&Plane], kept: &mut Buffer, scratch: &mut Scratch, out: &mut Plane) {
         assert_eq!(parts.len(), self.parts.len(), "planes");
-        let channels = out.channels();
         let Scratch { tiles, sums } = scratch;
-        let sums = &mut sums[..kept.len()];
+        let [sums, kept] = [sums, kept].map(|all| &mut all[..channels * self.kept_size()]);
         if self.tiled {
             for ((part, tiles), &width) in parts.iter().zip(&mut *tiles).zip(&self.parts) {
                 let tiles = &mut tiles[..POINTS * channels * self.rows() * width];
@@ -229,7 +244,7 @@ mod tests {
                     plane.rows_mut(channel).copy_from_slice(rows);
                 }
             }
-            convolution.step(&planes.iter().collect::<Vec<_>>(), &mut kept, &mut scratch, &mut out);
+            convolution.step(channels, &planes.iter().collect::<Vec<_>>(), &mut kept, &mut scratch, &mut out);
             for channel in 0..channels {
                 for (band, row) in out.rows(channel).chunks_exact(columns).enumerate() {
                     for (column, got) in row.iter().enumerate() {

@@ -161,11 +161,14 @@ impl StageWeights {
 }
 
 /// Streaming state of one stage for all channels. Channels share nothing but the weights; they go through each layer one after the other or at once, so that
-/// its weights are fetched once.
+/// its weights are fetched once. As long as all channels have been the same, to the bit, as those of a mono recording on a stereo track are, only the first
+/// is computed.
 #[derive(Debug)]
 pub(crate) struct Stage {
     weights: Arc<StageWeights>,
     channels: usize,
+    /// Whether all channels have been the same since the start of the stream; then the state holds the first one's alone.
+    same: bool,
     levels: Vec<Level>,
     scratch: Scratch,
     /// `[channel][hidden]`: what goes into the recurrent layer, and its state.
@@ -225,6 +228,7 @@ impl Stage {
         };
         Self {
             channels,
+            same: true,
             levels: (0..=top).map(level).collect(),
             scratch: Scratch::new(weights.convolutions(), channels),
             squeezed: Buffer::new(channels * shape.hidden),
@@ -249,17 +253,25 @@ impl Stage {
         assert_eq!(features.len(), self.channels * shape.bins * shape.cin);
         assert_eq!(out.len(), self.channels * shape.bins * shape.outs);
 
-        for (channel, features) in features.chunks_exact(shape.bins * shape.cin).enumerate() {
+        let all = features.chunks_exact(shape.bins * shape.cin);
+        let same = self.same && all.clone().skip(1).all(|channel| *channel == features[..shape.bins * shape.cin]);
+        if self.same && !same {
+            self.spread();
+        }
+        self.same = same;
+        let channels = if same { 1 } else { self.channels };
+
+        for (channel, features) in all.take(channels).enumerate() {
             stem(&weights, features, self.levels[0].entered.rows_mut(channel));
         }
         for l in 0..=top {
             let (above, below) = self.levels.split_at_mut(l + 1);
             let level = &mut above[l];
             let ([first, second], [kept_first, kept_second]) = (&weights.encoder[l], &mut level.encoder);
-            first.step(&[&level.entered], kept_first, &mut self.scratch, &mut level.middle);
-            second.step(&[&level.middle], kept_second, &mut self.scratch, &mut level.skip);
+            first.step(channels, &[&level.entered], kept_first, &mut self.scratch, &mut level.middle);
+            second.step(channels, &[&level.middle], kept_second, &mut self.scratch, &mut level.skip);
             if let Some(below) = below.first_mut() {
-                for channel in 0..self.channels {
+                for channel in 0..channels {
                     weights.isa.run(Pool {
                         rows: level.skip.rows(channel),
                         width: shape.widths[l],
@@ -268,11 +280,11 @@ impl Stage {
                 }
             }
         }
-        self.recur(&weights);
+        self.recur(&weights, channels);
         for l in (0..top).rev() {
             let (above, below) = self.levels.split_at_mut(l + 1);
             let (level, below) = (&mut above[l], below[0].output(l + 1 == top));
-            for channel in 0..self.channels {
+            for channel in 0..channels {
                 let rows = Rows {
                     data: below.rows(channel),
                     stride: shape.widths[l + 1],
@@ -280,35 +292,64 @@ impl Stage {
                 weights.up[l].apply(&[rows], level.up.rows_mut(channel));
             }
             let ([first, second], [kept_first, kept_second]) = (&weights.decoder[l], &mut level.decoder);
-            first.step(&[&level.up, &level.skip], kept_first, &mut self.scratch, &mut level.merged);
-            second.step(&[&level.merged], kept_second, &mut self.scratch, &mut level.left);
+            first.step(
+                channels,
+                &[&level.up, &level.skip],
+                kept_first,
+                &mut self.scratch,
+                &mut level.merged,
+            );
+            second.step(channels, &[&level.merged], kept_second, &mut self.scratch, &mut level.left);
         }
-        for (channel, out) in out.chunks_exact_mut(shape.bins * shape.outs).enumerate() {
+        for (channel, out) in out.chunks_exact_mut(shape.bins * shape.outs).take(channels).enumerate() {
             head(&weights, self.levels[0].output(top == 0).rows(channel), out);
+        }
+        let (computed, others) = out.split_at_mut(channels * shape.bins * shape.outs);
+        for other in others.chunks_exact_mut(shape.bins * shape.outs) {
+            other.copy_from_slice(computed);
         }
     }
 
-    /// The recurrent layer of the lowest level, all channels at once: its weights are more than half of the stage's and are used once per frame.
-    fn recur(&mut self, weights: &StageWeights) {
+    /// Gives each channel the state that has been the same for all.
+    fn spread(&mut self) {
+        let Self {
+            weights, levels, hidden, ..
+        } = self;
+        for (l, level) in levels.iter_mut().enumerate() {
+            let decoder = weights.decoder.get(l).into_iter().flatten();
+            let kept = level.encoder.iter_mut().chain(&mut level.decoder);
+            for (convolution, kept) in weights.encoder[l].iter().chain(decoder).zip(kept) {
+                convolution.spread(kept);
+            }
+        }
+        let size = weights.shape.hidden;
+        for channel in 1..self.channels {
+            hidden.copy_within(..size, channel * size);
+        }
+    }
+
+    /// The recurrent layer of the lowest level, of the first `channels` at once: its weights are more than half of the stage's and are used once per frame.
+    fn recur(&mut self, weights: &StageWeights, channels: usize) {
         let shape = &weights.shape;
         let (top, hidden) = (shape.widths.len() - 1, shape.hidden);
         let lowest = &mut self.levels[top].skip;
-        for (channel, squeezed) in self.squeezed.chunks_exact_mut(hidden).enumerate() {
+        let [squeezed, state] = [&mut self.squeezed, &mut self.hidden].map(|all| &mut all[..channels * hidden]);
+        for (channel, squeezed) in squeezed.chunks_exact_mut(hidden).enumerate() {
             let rows = Rows {
                 data: lowest.rows(channel),
                 stride: shape.widths[top],
             };
             weights.squeeze.apply(&[rows], squeezed);
         }
-        for ((affine, data), sums) in weights.gru.iter().zip([&self.squeezed, &self.hidden]).zip(&mut self.sums) {
+        let [input, kept] = self.sums.each_mut().map(|all| &mut all[..channels * 3 * hidden]);
+        for ((affine, data), sums) in weights.gru.iter().zip([&*squeezed, &*state]).zip([&mut *input, &mut *kept]) {
             affine.apply(&[Rows { data, stride: hidden }], sums);
         }
-        let [input, kept] = &self.sums;
         let gates = input.chunks_exact(3 * hidden).zip(kept.chunks_exact(3 * hidden));
-        for ((input, kept), state) in gates.zip(self.hidden.chunks_exact_mut(hidden)) {
+        for ((input, kept), state) in gates.zip(state.chunks_exact_mut(hidden)) {
             weights.isa.run(Gates { input, kept, state });
         }
-        for (channel, state) in self.hidden.chunks_exact(hidden).enumerate() {
+        for (channel, state) in state.chunks_exact(hidden).enumerate() {
             let rows = Rows {
                 data: state,
                 stride: shape.squeeze,
@@ -328,6 +369,7 @@ impl Stage {
             }
         }
         self.hidden.fill(0.0);
+        self.same = true;
     }
 
     /// All intermediate rows of a channel after a step, by the names that [`super::forward`] gives them.

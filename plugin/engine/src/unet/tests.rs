@@ -179,17 +179,34 @@ fn both_stages_step_as_the_whole_clip() {
 }
 
 #[test]
-fn unlinked_channels_are_two_mono_streams_bit_for_bit() {
+fn channels_that_part_are_two_mono_streams_bit_for_bit() {
     let spec = studio();
+    let (frames, bins) = (9, spec.bins);
     let model = model(&spec, Isa::best());
-    let (a, b) = (spectra(1, 6, 800), spectra(2, 6, 800));
-    let (gains, restored) = run(&mut TwoStage::new(&model, 2), &[&a, &b], 800, &free());
-    for (channel, alone) in [a, b].iter().enumerate() {
-        let (gains_alone, restored_alone) = run(&mut TwoStage::new(&model, 1), &[alone], 800, &free());
-        for frame in 0..6 {
-            let (stereo, mono) = ((2 * frame + channel) * 800, frame * 800);
-            assert_eq!(gains[stereo..][..800], gains_alone[mono..][..800]);
-            assert_eq!(restored[stereo..][..800], restored_alone[mono..][..800]);
+    let a = spectra(1, frames, bins);
+    // The same as `a` for no, some and all frames.
+    for parted in [0, 1, 5, frames] {
+        let b = [&a[..parted * bins], &spectra(2, frames, bins)[parted * bins..]].concat();
+        let mut stages = TwoStage::new(&model, 2);
+        for _ in 0..2 {
+            let (gains, restored) = run(&mut stages, &[&a, &b], bins, &free());
+            for (channel, alone) in [&a, &b].into_iter().enumerate() {
+                let (gains_alone, restored_alone) = run(&mut TwoStage::new(&model, 1), &[alone], bins, &free());
+                for frame in 0..frames {
+                    let (stereo, mono) = ((2 * frame + channel) * bins, frame * bins);
+                    assert_eq!(
+                        gains[stereo..][..bins],
+                        gains_alone[mono..][..bins],
+                        "parted at {parted}, frame {frame}"
+                    );
+                    assert_eq!(
+                        restored[stereo..][..bins],
+                        restored_alone[mono..][..bins],
+                        "parted at {parted}, frame {frame}"
+                    );
+                }
+            }
+            stages.reset();
         }
     }
 }
