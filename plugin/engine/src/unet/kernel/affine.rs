@@ -2,7 +2,7 @@
 
 use super::buffer::Buffer;
 use super::isa::Isa;
-use super::tile::{Call, RawSource};
+use super::tile::{Call, RawSource, panel_width};
 use std::fmt;
 
 /// Most sources that one operation adds up: the taps of a dilated convolution.
@@ -32,9 +32,9 @@ pub(crate) struct Affine {
     /// Values per row of each source; unused ones are 0.
     inner: [usize; MAX_SOURCES],
     sources: usize,
-    /// Panels of two vectors' columns (the last one may be of one vector): per panel, per source, per value of the row: the panel's columns.
+    /// Panels ([`panel_width`]): per panel, per source, per value of the row: the panel's columns.
     weights: Buffer,
-    /// `[bias rows][columns, padded to whole vectors]`.
+    /// `[bias rows][columns, padded to whole panels]`.
     bias: Buffer,
     bias_rows: usize,
     activation: Activation,
@@ -62,13 +62,13 @@ impl Affine {
     ) -> Self {
         assert!((1..=MAX_SOURCES).contains(&inner.len()) && columns > 0);
         assert!(!bias.is_empty() && bias.len().is_multiple_of(columns));
-        let lanes = isa.lanes();
-        let padded = columns.next_multiple_of(lanes);
+        let (lanes, half) = isa.lanes_and_half();
+        let padded = columns.next_multiple_of(half);
         let mut weights = Buffer::new(padded * inner.iter().sum::<usize>());
         let mut at = 0;
         let mut first = 0;
         while first < padded {
-            let width = (padded - first).min(2 * lanes);
+            let width = panel_width(columns - first, lanes, half);
             for (source, &inner) in inner.iter().enumerate() {
                 for index in 0..inner {
                     for (column, packed) in (first..columns).zip(&mut weights[at..at + width]) {
@@ -137,7 +137,7 @@ impl Affine {
                 inner,
             };
         }
-        let padded = self.columns.next_multiple_of(self.isa.lanes());
+        let padded = self.columns.next_multiple_of(self.isa.lanes_and_half().1);
         let call = Call {
             sources: &raw[..self.sources],
             weights: self.weights.as_ptr(),

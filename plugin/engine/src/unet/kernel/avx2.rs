@@ -27,6 +27,7 @@ pub(super) struct Avx2(__m256);
 
 impl Vector for Avx2 {
     const LANES: usize = 8;
+    type Half = Self;
     const REGISTERS: usize = 16;
 
     #[inline(always)]

@@ -1,5 +1,6 @@
 //! AVX-512: 32 registers of 16 floats.
 
+use super::avx2::Avx2;
 use super::isa::Job;
 use super::vector::{Vector, VectorJob};
 use std::arch::x86_64::{
@@ -27,6 +28,7 @@ pub(super) struct Avx512(__m512);
 
 impl Vector for Avx512 {
     const LANES: usize = 16;
+    type Half = Avx2;
     const REGISTERS: usize = 32;
 
     #[inline(always)]

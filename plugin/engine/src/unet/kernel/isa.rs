@@ -63,16 +63,24 @@ impl Isa {
         Self::available().pop().unwrap_or(Self(Kind::Portable))
     }
 
-    /// Floats per vector register as the packing counts them.
+    /// Floats per vector register.
     pub(super) fn lanes(self) -> usize {
+        self.lanes_and_half().0
+    }
+
+    /// The same, and those of half a register, if there are any.
+    pub(super) fn lanes_and_half(self) -> (usize, usize) {
+        fn of<V: Vector>() -> (usize, usize) {
+            (V::LANES, V::Half::LANES)
+        }
         match self.0 {
-            Kind::Portable => Portable::LANES,
+            Kind::Portable => of::<Portable>(),
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx2 => avx2::Avx2::LANES,
+            Kind::Avx2 => of::<avx2::Avx2>(),
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx512 => avx512::Avx512::LANES,
+            Kind::Avx512 => of::<avx512::Avx512>(),
             #[cfg(target_arch = "aarch64")]
-            Kind::Neon => neon::Neon::LANES,
+            Kind::Neon => of::<neon::Neon>(),
         }
     }
 

@@ -9,7 +9,7 @@
 //!
 //! Planes are channels-last, `[band][channel]` with one zero band at each side, so the three bands that a convolution
 //! sees are one contiguous slice of `3 * channels` values and neighbouring rows overlap: nothing is ever unfolded.
-//! Weights are packed in panels as wide as two vector registers; the sources follow each other inside a panel, so they
+//! Weights are packed in panels as wide as two vector registers, or one, or half of one at the end; the sources follow each other inside a panel, so they
 //! are read once, in order. A register tile of rows times one panel is summed over all sources and written once.
 //!
 //! Before and after it, convolutions that are computed by minimal filtering combine rows: [`split`] and [`join`].

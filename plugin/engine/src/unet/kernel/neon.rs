@@ -16,6 +16,7 @@ pub(super) struct Neon(float32x4_t);
 
 impl Vector for Neon {
     const LANES: usize = 4;
+    type Half = Self;
     const REGISTERS: usize = 32;
 
     #[inline(always)]

@@ -8,6 +8,7 @@ pub(super) struct Portable([f32; 4]);
 
 impl Vector for Portable {
     const LANES: usize = 4;
+    type Half = Self;
     const REGISTERS: usize = 12;
 
     #[inline(always)]

@@ -12,7 +12,7 @@ pub(super) struct RawSource {
 
 /// One [`super::Affine::apply`] as pointers. Whoever makes one promises: for each source, `data[row * stride + i]` is readable for `row < rows`, `i < inner`;
 /// `weights` is packed for the variant that is called, for these sources and columns; `bias[row * bias_stride + c]` is readable for `row < rows` and `c` below
-/// the columns padded to whole vectors; `out[row * columns + c]` is writable for `c < columns`, and is nowhere in what is read.
+/// the columns padded to whole panels; `out[row * columns + c]` is writable for `c < columns`, and is nowhere in what is read.
 pub(super) struct Call<'a> {
     pub(super) sources: &'a [RawSource],
     pub(super) weights: *const f32,
@@ -36,18 +36,30 @@ impl VectorJob for &Call<'_> {
         let mut weights = self.weights;
         let mut column = 0;
         while column < self.columns {
-            // SAFETY: `column` is the first of a panel that begins at `weights` and is two vectors wide if more than one vector's columns are left, else one.
+            let width = panel_width(self.columns - column, V::LANES, V::Half::LANES);
+            // SAFETY: `column` is the first of a panel that begins at `weights` and is so wide.
             unsafe {
-                if self.columns - column > V::LANES {
-                    panel::<V, 2>(self, weights, column);
-                    weights = weights.add(inner * 2 * V::LANES);
-                    column += 2 * V::LANES;
-                } else {
-                    panel::<V, 1>(self, weights, column);
-                    column += V::LANES;
+                match width / V::LANES {
+                    2 => panel::<V, 2>(self, weights, column),
+                    1 => panel::<V, 1>(self, weights, column),
+                    _ => panel::<V::Half, 1>(self, weights, column),
                 }
+                weights = weights.add(inner * width);
             }
+            column += width;
         }
+    }
+}
+
+/// Floats in a panel's rows where `left` columns are left: of two vectors, of one, or of half a vector.
+pub(super) fn panel_width(left: usize, lanes: usize, half: usize) -> usize {
+    let padded = left.next_multiple_of(half);
+    if padded >= 2 * lanes {
+        2 * lanes
+    } else if padded >= lanes {
+        lanes
+    } else {
+        half
     }
 }
 
@@ -113,7 +125,7 @@ unsafe fn tile<V: Vector, const ROWS: usize, const VECTORS: usize>(call: &Call<'
             let out = call.out.add((row + r) * call.columns + column);
             for (v, sum) in sums.iter().enumerate() {
                 let value = if call.leaky { sum.leaky() } else { *sum };
-                // At least one column of each vector exists: panels are one vector wide when no more than that is left.
+                // At least one column of each vector exists: a panel is no wider than what is left, padded to half a vector.
                 let left = call.columns - column - v * V::LANES;
                 if left >= V::LANES {
                     value.store(out.add(v * V::LANES));

@@ -7,6 +7,9 @@ pub(super) trait Vector: Copy {
     /// Floats in it.
     const LANES: usize;
 
+    /// One of half as many floats, or itself where there is none: for columns that would leave half of a vector empty.
+    type Half: Vector;
+
     /// How many of them a tile may keep at once.
     const REGISTERS: usize;
 
