@@ -9,7 +9,6 @@
 use super::SLOPE;
 use super::kernel::{self, Activation, Affine, Buffer, Isa, Job, POINTS, Products, Rows, TILE};
 use super::plane::Plane;
-use std::array::from_fn;
 
 /// Fewest channels of the planes of one that is computed in tiles: the longest vectors that there are.
 const FEWEST_CHANNELS: usize = 16;
@@ -152,22 +151,21 @@ impl Convolution {
     /// All products of `matrices`, `[point][channel][row][column]`.
     fn multiply(&self, matrices: &[Affine], parts: &[&Plane], tiles: &[Buffer; PARTS], channels: usize, products: &mut [f32]) {
         let rows = channels * self.rows();
+        let mut sources = [Rows { data: &[], stride: 0 }; PARTS];
         if self.tiled {
             for (point, (matrix, products)) in matrices.iter().zip(products.chunks_exact_mut(rows * self.columns)).enumerate() {
-                let sources: [Rows<'_>; PARTS] = from_fn(|part| {
-                    let stride = self.parts.get(part).copied().unwrap_or_default();
-                    let data = &tiles[part][point * rows * stride..][..rows * stride];
-                    Rows { data, stride }
-                });
+                for ((source, tiles), &stride) in sources.iter_mut().zip(tiles).zip(&self.parts) {
+                    let data = &tiles[point * rows * stride..][..rows * stride];
+                    *source = Rows { data, stride };
+                }
                 matrix.apply(&sources[..parts.len()], products);
             }
         } else {
             for (channel, products) in products.chunks_exact_mut(self.rows() * self.columns).enumerate() {
-                let sources: [Rows<'_>; PARTS] = from_fn(|part| {
-                    let stride = self.parts.get(part).copied().unwrap_or_default();
-                    let data = parts.get(part).map_or(&[][..], |plane| plane.padded(channel));
-                    Rows { data, stride }
-                });
+                for ((source, plane), &stride) in sources.iter_mut().zip(parts).zip(&self.parts) {
+                    let data = plane.padded(channel);
+                    *source = Rows { data, stride };
+                }
                 matrices[0].apply(&sources[..parts.len()], products);
             }
         }
