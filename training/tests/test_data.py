@@ -180,6 +180,15 @@ def test_material_kept_for_testing_is_left_out(tmp_path):
     assert sources.files_of(samples, tmp_path) == ["a/samples/bd_haus.flac"]
 
 
+def test_a_noise_that_goes_on_is_none_that_happens(tmp_path):
+    (tmp_path / "sounds").mkdir()
+    for name in ("rain_light", "door_knock_01", "ghost_01"):
+        (tmp_path / "sounds" / f"sounds_{name}.ogg").touch()
+    everyday, events = (next(s for s in sources.SOURCES if s.name == f"mod-sounds-{kind}") for kind in ("everyday", "events"))
+    assert sources.files_of(everyday, tmp_path) == ["sounds/sounds_rain_light.ogg"]
+    assert sources.files_of(events, tmp_path) == ["sounds/sounds_door_knock_01.ogg"]
+
+
 def test_screening_resamples_and_measures_the_band(tmp_path):
     rng = np.random.default_rng(4)
     speech = rng.standard_normal(3 * 16_000).astype(np.float32) * 0.1 * np.repeat([1.0, 0.0, 1.0], 16_000)
