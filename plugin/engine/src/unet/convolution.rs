@@ -49,9 +49,10 @@ impl Convolution {
     pub(crate) fn new(isa: Isa, bands: usize, parts: &[usize], columns: usize, weight: &[f32], bias: &[f32]) -> Self {
         let all: usize = parts.iter().sum();
         assert!(parts.len() <= PARTS && weight.len() == columns * all * 6 && bias.len() == columns);
-        let taps = |frame: usize, part: usize, channel: usize, column: usize| {
-            let channel = parts[..part].iter().sum::<usize>() + channel;
-            let at = ((column * all + channel) * 2 + frame) * 3;
+        // `[column][channel of all parts]`.
+        let row = |part: usize, channel: usize, column: usize| column * all + parts[..part].iter().sum::<usize>() + channel;
+        let taps = |frame: usize, row: usize| {
+            let at = (row * 2 + frame) * 3;
             [weight[at], weight[at + 1], weight[at + 2]]
         };
         let widths = parts.iter().chain([&columns]);
@@ -59,15 +60,16 @@ impl Convolution {
         let no_bias = vec![0.0; columns];
         let matrices = |frame: usize| -> Vec<Affine> {
             if tiled {
+                let filters: Vec<[f32; POINTS]> = (0..columns * all).map(|row| kernel::filter(taps(frame, row))).collect();
                 let at_point = |point: usize| {
-                    let weight = |part, channel, column| kernel::filter(taps(frame, part, channel, column))[point];
+                    let weight = |part, channel, column| filters[row(part, channel, column)][point];
                     Affine::new(isa, parts, columns, weight, &no_bias, Activation::None)
                 };
                 (0..POINTS).map(at_point).collect()
             } else {
                 // A row is [band][channel].
                 let inner: Vec<usize> = parts.iter().map(|width| 3 * width).collect();
-                let weight = |part: usize, k: usize, column| taps(frame, part, k % parts[part], column)[k / parts[part]];
+                let weight = |part: usize, k: usize, column| taps(frame, row(part, k % parts[part], column))[k / parts[part]];
                 vec![Affine::new(isa, &inner, columns, weight, &no_bias, Activation::None)]
             }
         };
