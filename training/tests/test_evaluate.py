@@ -19,7 +19,7 @@ from dualstep_training.model import Dualstep
 from dualstep_training.screening import RATE_HZ
 from dualstep_training.validate import Synthesis
 
-KINDS = ("hiss", "everyday-stationary", "clean-music", "drums", "dull", "dull+noise")
+KINDS = ("hiss", "everyday-stationary", "clean-music", "drums", "dull", "dull+noise", "recorded-disc")
 
 
 @pytest.fixture(autouse=True)
@@ -74,6 +74,13 @@ def test_the_set_holds_what_its_names_say(out):
         assert np.array_equal(worn, clean) == (not clip.kind.startswith("dull")), clip.name
         assert np.array_equal(noisy, worn) == (clip.kind in ("clean-music", "drums", "dull")), clip.name
         assert 0.05 < np.abs(noisy).max() < 1
+
+
+def test_the_places_of_the_kinds_are_kept():
+    """They seed the draws: a kind that moves changes every score that was published."""
+    assert stimuli.KINDS[:4] == ("hiss", "crackle", "clicks", "thumps") and stimuli.KINDS[8:11] == (*stimuli.EVERYDAY, "clean-music")
+    assert stimuli.KINDS.index("dropouts+noise") == 22 and stimuli.KINDS[23:] == (stimuli.DISC,)
+    assert set(stimuli.NOISE) < set(stimuli.KINDS) and len(set(stimuli.KINDS)) == len(stimuli.KINDS)
 
 
 def test_steadiness_tells_noises_apart():

@@ -10,7 +10,7 @@ from pathlib import Path
 import scipy.stats
 
 from . import scoring
-from .stimuli import NOISE, SPEECH, STATIONARY_DB, UNTOUCHED, WEAR, WORN_AND_NOISY, TestSet
+from .stimuli import EVERYDAY, NOISE, SPEECH, STATIONARY_DB, UNTOUCHED, WEAR, WORN_AND_NOISY, TestSet
 from .systems import everything
 
 STUDIO, LIVE = "Dualstep", "Dualstep Live"
@@ -171,7 +171,7 @@ def stage2(results: Results) -> str:
 
 def steadiness(results: Results) -> str:
     """Gain on steady and unsteady noise, for whatever holds noise for steady, and for whatever doesn't."""
-    kinds = ("everyday-stationary", "everyday-nonstationary")
+    kinds = EVERYDAY
     rows = [[name, *(shown(results.gain(name, kind)) for kind in kinds)] for name in results.tables if name != "input"]
     return table(["system", "stationary", "non-stationary"], rows)
 
@@ -257,7 +257,7 @@ speaker and kit), degraded as in training with a fixed seed: {per_kind} per kind
 scored through its built bundle by `cargo xtask render`, with default settings unless its name says otherwise. All figures are means over clips with the
 half-width of their 95 % confidence interval (Student's t). Figures are in dB unless they say otherwise. {missing}
 
-Degradation is synthetic, apart from the recorded noise, and comes from the same generators as the training material: read differences between
+Degradation is synthetic, apart from the recorded noise (*recorded-disc* and *everyday*), and comes from the same generators as the training material: read differences between
 Dualstep and programs that were made for something else with that in mind. Nobody has judged these recordings by ear yet; the commands at the end make a
 blind listening test of them.
 
@@ -268,7 +268,8 @@ Weights: {weights}. What they were trained on is in [the model card](../assets/w
 GAINS = """## Noise: SI-SDR gain
 
 The first row is the input's SI-SDR, all others are gains over it. *Mixed* is a disc with hiss, crackle, clicks and, by chance, the rest;
-*band-limited* is such a disc that ends at 3-8 kHz, with the original limited alike. *Everyday* noise is on speech; it is stationary if the levels of its
+*band-limited* is such a disc that ends at 3-8 kHz, with the original limited alike. *Recorded-disc* is nothing but the surface noise of a real record
+that no training heard, played a little faster or slower. *Everyday* noise is on speech; it is stationary if the levels of its
 octave bands vary by less than {stationary:g} dB over time. GTCRN and DTLN know 16 kHz only and so lose what lies above 8 kHz.
 """
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import scipy.signal
 import soundfile
+import torch
 
 from ..data import Cache, replace_json
 from ..degrade import FIXED_KINDS, Batch, Recipe, _disc_mix, fixed_recipe, render_fixed
@@ -30,13 +31,17 @@ TAIL_S = 0.1
 VERSION = 1
 """Part of the seed: raise it when the set shall change."""
 
-NOISE = ("hiss", "crackle", "clicks", "thumps", "hum", "mixed-music", "mixed-speech", "band-limited", "everyday-stationary",
-         "everyday-nonstationary")
+SYNTHETIC = ("hiss", "crackle", "clicks", "thumps", "hum", "mixed-music", "mixed-speech", "band-limited")
+EVERYDAY = ("everyday-stationary", "everyday-nonstationary")
+DISC = "recorded-disc"
+NOISE = (*SYNTHETIC, DISC, *EVERYDAY)
 UNTOUCHED = ("clean-music", "clean-speech", "drums")
 WEAR = ("saturation", "clipping", "dull", "narrow", "dropouts")
 WORN_AND_NOISY = tuple(f"{wear}+noise" for wear in WEAR)
-KINDS = (*NOISE, *UNTOUCHED, *WEAR, *WORN_AND_NOISY)
-SPEECH = ("mixed-speech", "everyday-stationary", "everyday-nonstationary")
+KINDS = (*SYNTHETIC, *EVERYDAY, *UNTOUCHED, *WEAR, *WORN_AND_NOISY, DISC)
+"""A kind's place is part of its seed: new ones come last."""
+
+SPEECH = ("mixed-speech", *EVERYDAY)
 """Kinds that are all speech, for PESQ and STOI."""
 
 STATIONARY_DB = 3.0
@@ -115,6 +120,8 @@ def _recipe(rng: np.random.Generator, kind: str, item: str) -> Recipe:
         recipe = fixed_recipe(rng, "mixed-music", item)
         recipe.band_hz, recipe.band_order = float(rng.uniform(3000, 8000)), float(rng.uniform(4, 20))
         return recipe
+    if kind == DISC:
+        return Recipe(item, exact_snr=True, peak_db=rng.uniform(-18, -3), noise={"disc": rng.uniform(3, 20)})
     wear = kind.removesuffix("+noise")
     if wear not in WEAR:
         raise ValueError(f"unknown kind {kind!r}, expected one of {', '.join(KINDS)}")
@@ -142,8 +149,10 @@ def draw(cache: Cache, kind: str, count: int, seconds: float, seed: int) -> list
     Everyday noise is drawn until there is enough of the wanted steadiness.
 
     Raises:
-        ValueError: unknown kind, or the cache's noise is all of the other steadiness.
+        ValueError: unknown kind, no recorded disc in the cache, or its noise is all of the other steadiness.
     """
+    if kind == DISC and "disc" not in cache.noise_kinds():
+        raise ValueError(f"no recorded disc in the {cache.split} split for {DISC}; build the cache with --noise FOLDER, which holds some in disc/")
     found: list[tuple[Clip, dict[str, np.ndarray]]] = []
     for attempt in range(12):
         batch = _draw(cache, kind, count, seconds, seed + 1000 * attempt)
@@ -165,6 +174,8 @@ def write(cache: Cache, folder: Path, count: int, seconds: float, seed: int, kin
     """Draws and writes a set of `count` clips of `seconds` (plus `LEAD_S` and `TAIL_S`) per kind."""
     from tqdm import tqdm
 
+    # With more threads sums are rounded differently from one call to the next, and every bit counts for the fingerprint.
+    torch.set_num_threads(1)
     # A set that is cut off on its way must not pass for the one before: without its index there is none.
     (folder / "set.json").unlink(missing_ok=True)
     digest = hashlib.sha256()
