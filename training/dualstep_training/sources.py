@@ -193,6 +193,8 @@ SOURCES: tuple[Source, ...] = (
     *_noises("tumult", licence="CC0-1.0", repository="https://github.com/consint/Tumult", commit="723c05ffbb55323f3ee2fb7a75228fac7c776ef2",
              everyday=tuple(f"Samples/{name}*.wav" for name in (
                  "machine/machine8", "machine/machine11", "world/city2", "world/city3", "world/fire4", "world/rain5", "world/waterfall2"))),
+    Source("tumult-disc", "noise-disc", licence="CC0-1.0", repository="https://github.com/consint/Tumult",
+           commit="723c05ffbb55323f3ee2fb7a75228fac7c776ef2", include=("Samples/vinyl/vinyl[45]*.wav",), fixed_splits={"vinyl4*": "valid", "*": "train"}),
     # Its distant thunder is a recording of the published test set.
     *_noises("noice", licence="CC0-1.0, CC-BY-3.0, CC-BY-4.0 (per file, with its author, in the repository's Sound.kt)",
              repository="https://github.com/trynoice/android-app", commit="26bb5f137f8afa4465a365e4a167b02ab3b2baa1",
