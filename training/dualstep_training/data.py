@@ -267,7 +267,7 @@ class Cache:
         items, edges = group
         return items[min(int(np.searchsorted(edges, rng.random())), len(items) - 1)]
 
-    def _read(self, item: Item, offset: int = 0, count: int | None = None) -> np.ndarray:
+    def read(self, item: Item, offset: int = 0, count: int | None = None) -> np.ndarray:
         """float32 samples of an item within -1..1."""
         count = item.length - offset if count is None else min(count, item.length - offset)
         start = item.start + offset
@@ -276,8 +276,8 @@ class Cache:
     def _music(self, rng: np.random.Generator, kind: str, samples: int) -> tuple[np.ndarray, float]:
         item = self._draw_item(rng, self._draw_group(rng, kind))
         if item.length <= samples:
-            return loop(self._read(item), samples, int(rng.integers(item.length))), item.bandwidth_hz
-        return self._read(item, int(rng.integers(item.length - samples)), samples), item.bandwidth_hz
+            return loop(self.read(item), samples, int(rng.integers(item.length))), item.bandwidth_hz
+        return self.read(item, int(rng.integers(item.length - samples)), samples), item.bandwidth_hz
 
     def _speech(self, rng: np.random.Generator, kind: str, samples: int) -> tuple[np.ndarray, float]:
         """Utterances of one speaker in a row, with pauses as in talk; it may begin in the middle of a word."""
@@ -292,7 +292,7 @@ class Cache:
                 offset = int(rng.integers(item.length - samples))
             else:
                 offset = int(rng.integers(item.length)) // 2
-            piece = self._read(item, offset, samples - position)
+            piece = self.read(item, offset, samples - position)
             audio[position : position + len(piece)] = piece
             band = max(band, item.bandwidth_hz)
             position += len(piece) + int(RATE_HZ * min(rng.exponential(0.2) + 0.03, 1.0))
@@ -306,7 +306,7 @@ class Cache:
         band = 0.0
         for _ in range(int(rng.integers(2, 5))):
             item = group[0][int(rng.integers(len(group[0])))]
-            hit = self._read(item)
+            hit = self.read(item)
             band = max(band, item.bandwidth_hz)
             if item.length > HIT_S * RATE_HZ and item.kind == "drums" and (item.source == OWN or "loop" in item.file):
                 return loop(hit, samples, int(rng.integers(item.length))), item.bandwidth_hz
@@ -331,7 +331,7 @@ class Cache:
 
     def sample_recording(self, rng: np.random.Generator, kind: str, seconds: float) -> np.ndarray:
         """Draws one whole recording of a kind such as `noise-events`, or its first `seconds`: float32 `[samples]` at 48 kHz."""
-        return self._read(self._draw_item(rng, self._draw_group(rng, kind)), 0, round(seconds * RATE_HZ))
+        return self.read(self._draw_item(rng, self._draw_group(rng, kind)), 0, round(seconds * RATE_HZ))
 
 
 def loop(audio: np.ndarray, samples: int, offset: int = 0) -> np.ndarray:

@@ -210,7 +210,7 @@ class Degrader:
         """Carries out recipes on clean excerpts, float32 `[batch, samples]`: wear, noise, band, level."""
         clean_t = torch.as_tensor(clean, device=self.device)
         worn = wear.apply(clean_t, [recipe.wear for recipe in recipes], rng)
-        power, local = _levels(worn)
+        power, local = levels(worn)
         noise, peaks = torch.zeros_like(worn), torch.zeros_like(worn)
         for row, recipe in enumerate(recipes):
             self._add_noise(rng, recipe, float(power[row]), noise[row], peaks[row])
@@ -343,7 +343,7 @@ def _tags(recipe: Recipe) -> set[str]:
     return tags
 
 
-def _levels(worn: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def levels(worn: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Power of each row where it is active `[batch]` (frames within 40 dB of its loudest), and its local RMS over 20 ms `[batch, samples]`."""
     frame = 960
     batch, samples = worn.shape

@@ -15,9 +15,9 @@ import torch
 
 from . import metrics
 from .data import Cache
-from .degrade import Batch, _levels, fixed_set
+from .degrade import Batch, fixed_set, levels
 from .detector import RATE_HZ, Detector, read
-from .detector_feed import DESTROYED, INTACT, labels_of
+from .detector_feed import DESTROYED, INTACT, add_pops, labels_of, recorded_pops
 
 JOIN = 12
 """Marks closer than this many samples (0.25 ms) are one event."""
@@ -31,7 +31,7 @@ ORDER, BLOCK, AFTER = 30, 2400, 480
 HEIGHTS_DB = (-np.inf, 0, 10, 20, np.inf)
 """Edges of the classes of events: peak of the click over the music's local RMS (20 ms)."""
 
-CLICK_KINDS = ("clicks", "mixed-music", "mixed-speech", "crackle")
+CLICK_KINDS = ("clicks", "mixed-music", "mixed-speech", "crackle", "pops")
 SEED = 7
 
 
@@ -96,7 +96,7 @@ def interpolated(noisy: np.ndarray, marked: np.ndarray) -> np.ndarray:
 
 def event_scores(probability: np.ndarray, batch: Batch, threshold: float) -> dict[str, float]:
     """Counts over a set: events there, found (half of their samples), per class of height; marks, and false ones."""
-    labels, (_, local) = labels_of(batch).numpy(), _levels(batch.worn)
+    labels, (_, local) = labels_of(batch).numpy(), levels(batch.worn)
     height = ((batch.noisy - batch.worn).abs() / local.clamp_min(1e-6)).numpy()
     counts = dict.fromkeys(["marks", "false"] + [f"{part}{index}" for part in ("there", "found") for index in range(len(HEIGHTS_DB) - 1)], 0)
     for row in range(len(labels)):
@@ -117,7 +117,7 @@ def score(net: Detector, cache: Cache, count: int, seconds: float, threshold: fl
     lines = [f"threshold {threshold}, {count} clips of {seconds} s per kind"]
     lines.append("kind | precision | recall by height <0, 0-10, 10-20, >20 dB | SI-SDR in -> out, gain dB")
     for kind in CLICK_KINDS:
-        batch = fixed_set(cache, kind, count, seconds, SEED)
+        batch = pops_set(cache, count, seconds) if kind == "pops" else fixed_set(cache, kind, count, seconds, SEED)
         probability = probabilities(net, batch.noisy)
         c = event_scores(probability, batch, threshold)
         recall = ", ".join(f"{100 * c[f'found{i}'] / max(c[f'there{i}'], 1):.0f} % of {c[f'there{i}']}" for i in range(len(HEIGHTS_DB) - 1))
@@ -133,6 +133,16 @@ def score(net: Detector, cache: Cache, count: int, seconds: float, threshold: fl
         kept = metrics.si_sdr(torch.from_numpy(out), batch.noisy)
         lines.append(f"{name} | {c['marks'] / (count * seconds):.3f} | {float(kept.mean()):.1f}, {float(kept.min()):.1f}")
     return lines
+
+
+def pops_set(cache: Cache, count: int, seconds: float) -> Batch:
+    """Clean music and speech with clicks that were cut from the split's recorded discs."""
+    batch, rng, cut = fixed_set(cache, "clean", count, seconds, SEED), np.random.default_rng(SEED), recorded_pops(cache)
+    noisy, labels = batch.worn.numpy().copy(), np.zeros(batch.worn.shape, np.uint8)
+    for row in range(count):
+        for _ in range(round(seconds)):
+            add_pops(rng, noisy[row], labels[row], cut, 1.0)
+    return Batch(batch.clean, batch.worn, torch.from_numpy(noisy), torch.from_numpy(labels == DESTROYED), batch.tags)
 
 
 def intact_sets(cache: Cache, count: int, seconds: float) -> list[tuple[str, Batch]]:

@@ -126,7 +126,7 @@ def test_a_users_drum_take_is_played_as_it_is(tmp_path, source, whole):
     writer.add(as_int16(tone(4, 300)), source, "take.wav", "drums", "take.wav", "train")
     writer.flush()
     cache = Cache(tmp_path, "train")
-    take, heard = cache._read(cache.items[0]), cache._drums(np.random.default_rng(2), "drums", RATE_HZ // 2)[0]
+    take, heard = cache.read(cache.items[0]), cache._drums(np.random.default_rng(2), "drums", RATE_HZ // 2)[0]
     at = next((at for at in range(len(take) - 240) if np.array_equal(take[at : at + 240], heard[:240])), None)
     assert (at is not None) == whole
     assert at is None or np.array_equal(heard, loop(take, len(heard), at))

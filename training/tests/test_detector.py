@@ -83,6 +83,42 @@ def test_digital_clicks_are_marked_where_they_are():
     assert changed.any() and np.array_equal(changed, labels == detector_feed.DESTROYED)
 
 
+def test_pops_are_cut_from_a_disc_and_marked_where_they_are_added():
+    rng = np.random.default_rng(1)
+    disc = 1e-3 * rng.standard_normal(48_000)
+    swing = np.sin(2 * np.pi * np.arange(96) / 48) * np.hanning(96)
+    for at in range(5000, 45_000, 5000):
+        disc[at : at + 96] += swing
+    cut = detector_feed.cut_pops(disc)
+    assert len(cut) == 8
+    for pop in cut:
+        assert 60 <= len(pop) <= 130 and np.abs(pop).max() == pytest.approx(1, abs=0.01)
+        assert np.correlate(pop, swing, "full").max() > 0.9 * swing @ swing
+    for of in ([], cut):
+        audio = (0.01 * rng.standard_normal(24_000)).astype(np.float32)
+        labels, before = np.zeros(24_000, np.uint8), audio.copy()
+        detector_feed.add_pops(rng, audio, labels, of)
+        assert (labels[np.abs(audio - before) > 0.01] == detector_feed.DESTROYED).all() and (labels == detector_feed.DESTROYED).any()
+        assert np.array_equal(audio[labels == detector_feed.INTACT], before[labels == detector_feed.INTACT])
+
+
+def test_drawn_pops_begin_and_end_at_nothing():
+    rng = np.random.default_rng(2)
+    for _ in range(200):
+        pop = detector_feed.drawn_pop(rng)
+        assert pop.dtype == np.float32 and len(pop) <= 0.0056 * 48_000 + 16
+        assert 0.5 < np.abs(pop).max() <= 1 and abs(pop[0]) < 0.2 and abs(pop[-1]) < 0.2
+
+
+def test_hits_are_intact_and_so_is_what_they_cover():
+    rng = np.random.default_rng(3)
+    audio = rng.standard_normal(48_000).astype(np.float32)
+    labels, peak = np.ones(48_000, np.uint8), np.abs(audio).max()
+    detector_feed.add_hits(rng, audio, labels)
+    over = np.abs(audio) > 0.32 * peak  # more than 10 dB under it nothing else is left
+    assert over.any() and (labels[over] == detector_feed.INTACT).all() and (labels == detector_feed.DESTROYED).any()
+
+
 def test_labels_keep_their_place_at_other_rates():
     audio, labels = np.zeros((1, 4800), np.float32), np.zeros((1, 4800), np.uint8)
     audio[0, 2400:2420] = 1.0

@@ -257,7 +257,8 @@ speaker and kit), degraded as in training with a fixed seed: {per_kind} per kind
 scored through its built bundle by `cargo xtask render`, with default settings unless its name says otherwise. All figures are means over clips with the
 half-width of their 95 % confidence interval (Student's t). Figures are in dB unless they say otherwise. {missing}
 
-Degradation is synthetic, apart from the recorded noise (*recorded-disc* and *everyday*), and comes from the same generators as the training material: read differences between
+Degradation is synthetic, apart from the recorded noise (*recorded-disc* and *everyday*), and comes from the same generators as the training
+material: read differences between
 Dualstep and programs that were made for something else with that in mind. Nobody has judged these recordings by ear yet; the commands at the end make a
 blind listening test of them.
 
