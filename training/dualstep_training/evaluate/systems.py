@@ -19,7 +19,7 @@ from ..baselines import BASELINES, Baseline
 from ..checkpoint import NAME as CHECKPOINT
 from ..screening import RATE_HZ
 from . import peers
-from .stimuli import NOISE, SPEECH, UNTOUCHED, Clip, TestSet
+from .stimuli import DISC, NOISE, SPEECH, UNTOUCHED, Clip, TestSet
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -241,7 +241,7 @@ def load_network(path: Path):
 
 def dualstep() -> list[System]:
     """Both plugins as they come, and with parts switched off, which tells what each part wins."""
-    unworn, repaired = (*NOISE, *UNTOUCHED), ("clicks", "crackle", "mixed-music", "mixed-speech", "drums", "clipping", "dropouts")
+    unworn, repaired = (*NOISE, *UNTOUCHED), ("clicks", "crackle", "mixed-music", "mixed-speech", DISC, "drums", "clipping", "dropouts")
     voices = (*SPEECH, "clean-speech")
     return [
         Plugin("Dualstep", False, companion="Dualstep, stage 2 off"),
