@@ -46,7 +46,8 @@ DIGITAL_AROUND = 480
 
 POP_SHARE = 0.5
 """Items with clicks that get pops, too: clicks as recorded discs have them, which swing to both sides before they are over, or rustle, and begin less suddenly
-than those of `degrade`. Before there were any, four in ten of a real disc's that last over 2.5 ms were given less than 0.65, however far they stood out."""
+than those of `degrade`. Before there were any, one in three of real
+records' that last over 2.5 ms was given less than 0.65, however far it stood out."""
 
 HIT_SHARE = 0.2
 """Items that get hits out of near silence, as of a drum machine: rustling pops begin no other way, and without these they were taken for some."""
