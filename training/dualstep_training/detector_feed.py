@@ -13,13 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import scipy.fft
-import scipy.ndimage
-import scipy.signal
 import torch
 from torch.nn import functional as F
 
 from . import degrade
 from .data import Cache
+from .detector_events import DESTROYED, IGNORED, add_digital_clicks, add_hits, add_pops, recorded_pops
 
 CLASSES = {"music": 0.45, "speech": 0.3, "drums": 0.25}
 """Clean material: drums are the hardest to tell from clicks; plosives, brass and plucked strings come with speech and music."""
@@ -39,42 +38,11 @@ CLIPPED_SHARE = 0.15
 DIGITAL_SHARE = 0.4
 """Items that get clicks of 1-8 samples, as lost or wrong samples of a digital transfer: no pickup has rounded them."""
 
-DIGITAL_DB = (15.0, 60.0)
-"""Their height over the RMS of the second difference, taken over `DIGITAL_AROUND` samples on either side."""
-
-DIGITAL_AROUND = 480
-
 POP_SHARE = 0.5
-"""Items with clicks that get pops, too: clicks as recorded discs have them, which swing to both sides before they are over, or rustle, and begin less suddenly
-than those of `degrade`. Before there were any, one in three of real
-records' that last over 2.5 ms was given less than 0.65, however far it stood out."""
+"""Items with clicks that get pops, too, see `detector_events`."""
 
 HIT_SHARE = 0.2
-"""Items that get hits out of near silence, as of a drum machine: rustling pops begin no other way, and without these they were taken for some."""
-
-HIT_DECAY_S = (4e-3, 0.15)
-"""Their time constant."""
-
-HIT_OVER_DB = (10.0, 70.0)
-"""Their peak over that of what they come out of."""
-
-POP_RECORDED_SHARE = 0.5
-"""Pops that are cut from the recorded discs of the cache; the rest are drawn."""
-
-POP_DB = (6.0, 45.0)
-"""Their peak over the level around them."""
-
-POP_MS = (0.3, 5.5)
-"""Length of those that are drawn."""
-
-POP_LEAST = 6
-"""Samples that a click cut from a disc has at least: what is shorter is `DIGITAL_SHARE`'s."""
-
-UNDER_POP = 0.03
-"""Share of its peak from which on a pop's sample is destroyed. What is less is a matter of opinion, and not scored."""
-
-POP_OUTLIER = 20.0
-"""What is so many times above the background of a recorded disc (over 1 kHz) is cut out as a click."""
+"""Items that get hits out of near silence: rustling pops begin no other way, and without these hits were taken for some."""
 
 RATES_HZ = {48_000: 0.7, 44_100: 0.1, 32_000: 0.1, 64_000: 0.1}
 """Rates of batches."""
@@ -87,9 +55,6 @@ UNCERTAIN_MARGIN = 12
 
 REFRESH_S = 600.0
 """A worker's pool rows are renewed this rarely: there are as many pools as workers."""
-
-INTACT, DESTROYED, IGNORED = 0, 1, 2
-"""Labels."""
 
 
 @dataclass
@@ -189,111 +154,6 @@ class Maker:
         audio, labels = audio[:, :samples], labels[:, :samples]
         peak = np.maximum(np.abs(audio).max(axis=1, keepdims=True), 1e-9)
         return Labelled(np.rint(audio * (32_767 / peak)).astype(np.int16), np.ascontiguousarray(labels), ~(labels == DESTROYED).any(axis=1))
-
-
-def cut_pops(disc: np.ndarray) -> list[np.ndarray]:
-    """The clicks of a recorded disc, `disc [samples]` at 48 kHz: float32 `[samples]` of peak 1 each, as far as they rise above its background."""
-    audio = scipy.signal.sosfiltfilt(scipy.signal.butter(2, 80, "high", output="sos", fs=degrade.RATE_HZ), disc)
-    high = np.abs(scipy.signal.sosfilt(scipy.signal.butter(2, 1000, "high", output="sos", fs=degrade.RATE_HZ), audio))
-    before, after = 60, 480
-    pops, free = [], before
-    for at in np.flatnonzero(high > POP_OUTLIER * (np.median(high) / 0.6745 + 1e-9)):
-        if at < free or at + after > len(audio):
-            continue
-        free = at + after + before
-        piece = audio[at - before : at + after]
-        height, around = np.abs(piece), scipy.ndimage.uniform_filter1d(np.abs(piece), 24)
-        top = int(height.argmax())
-        quiet = np.flatnonzero(around < max(0.02 * height[top], 3 * np.median(np.abs(audio))))
-        first, last = quiet[quiet < top][-1:], quiet[quiet > top][:1]
-        if len(first) and len(last) and last[0] - first[0] >= POP_LEAST:
-            pops.append(faded(piece[first[0] : last[0]] / height[top]))
-    return pops
-
-
-def recorded_pops(cache: Cache) -> list[np.ndarray]:
-    """Those of all recorded discs of a split."""
-    return [pop for item in cache.items if item.kind == "noise-disc" for pop in cut_pops(cache.read(item))]
-
-
-def drawn_pop(rng: np.random.Generator) -> np.ndarray:
-    """One that no disc had: a swing whose pitch falls, or a rustle, under an envelope that takes its time to rise. float32 `[samples]` of peak 1."""
-    samples = int(np.exp(rng.uniform(*np.log(POP_MS))) * 1e-3 * degrade.RATE_HZ)
-    time = np.arange(samples) / samples
-    rise = rng.uniform(0.02, 0.5)
-    envelope = np.minimum(time / rise, 1) * np.exp(-rng.uniform(1, 5) * np.maximum(time - rise, 0))
-    if rng.random() < 0.6:
-        turns = rng.uniform(0.7, 2.2)
-        pop = np.sin(2 * np.pi * turns * time ** rng.uniform(0.5, 1.1) + rng.uniform(0, 2 * np.pi))
-        pop += rng.uniform(0, 0.2) * rng.standard_normal(samples)
-    else:
-        pop = rng.standard_normal(samples)
-    corner_hz = np.exp(rng.uniform(*np.log((1500, 16_000))))
-    pop = scipy.signal.sosfilt(scipy.signal.butter(2, corner_hz, output="sos", fs=degrade.RATE_HZ), np.append(pop * envelope, np.zeros(16)))
-    return faded(pop / max(np.abs(pop).max(), 1e-6))
-
-
-def faded(pop: np.ndarray) -> np.ndarray:
-    """With its ends drawn to zero, float32."""
-    fade = np.minimum(np.minimum(np.arange(1, len(pop) + 1), np.arange(len(pop), 0, -1)) / min(6, len(pop) // 2 + 1), 1)
-    return (pop * fade).astype(np.float32)
-
-
-def add_pops(rng: np.random.Generator, audio: np.ndarray, labels: np.ndarray, cut: list[np.ndarray], recorded: float = POP_RECORDED_SHARE) -> None:
-    """Adds a few pops to `audio [samples]` at 48 kHz in place and marks them, the share `recorded` from `cut`, those of recorded discs."""
-    before = audio.copy()
-    for start in rng.integers(0, len(audio) - 600, int(rng.integers(1, 7))):
-        if cut and rng.random() < recorded:
-            pop = cut[rng.integers(len(cut))]
-            # Played slower or faster, as a disc is.
-            pop = np.interp(np.arange(0, len(pop) - 1, np.exp(rng.uniform(-0.5, 0.5))), np.arange(len(pop)), pop).astype(np.float32)
-        else:
-            pop = drawn_pop(rng)
-        pop = pop[:600]
-        around = before[max(start - 480, 0) : start + 480]
-        height = max(float(np.sqrt(np.mean(around**2))), 1e-4) * 10 ** (rng.uniform(*POP_DB) / 20)
-        place = slice(start, start + len(pop))
-        audio[place] += rng.choice([-1, 1]) * height * pop
-        labels[place] = np.where(labels[place] == INTACT, IGNORED, labels[place])
-        loud = np.flatnonzero(np.abs(pop) > UNDER_POP)
-        labels[start + loud[0] : start + loud[-1] + 1] = DESTROYED
-
-
-def add_hits(rng: np.random.Generator, audio: np.ndarray, labels: np.ndarray) -> None:
-    """Lowers `audio [samples]` at 48 kHz in place and puts a few drawn hits over it, which are intact, and so is what they cover."""
-    peak = float(np.abs(audio).max()) + 1e-5
-    audio *= 10 ** (-rng.uniform(*HIT_OVER_DB) / 20)
-    for start in rng.integers(0, len(audio) - 960, int(rng.integers(1, 8))):
-        decay_s = np.exp(rng.uniform(*np.log(HIT_DECAY_S)))
-        time = np.arange(min(len(audio) - start, int(6 * decay_s * degrade.RATE_HZ))) / degrade.RATE_HZ
-        tone_hz = np.exp(rng.uniform(*np.log((60, 5000)))) * (1 + rng.uniform(0, 1) * np.exp(-time / 0.01))
-        tone = np.sin(2 * np.pi * np.cumsum(tone_hz) / degrade.RATE_HZ + rng.uniform(0, 6))
-        rustle = rng.standard_normal(len(time)) / 3
-        if rng.random() < 0.6:
-            corner_hz = np.exp(rng.uniform(*np.log((1000, 12_000))))
-            rustle = scipy.signal.sosfilt(scipy.signal.butter(2, corner_hz, str(rng.choice(["low", "high"])), output="sos", fs=degrade.RATE_HZ), rustle)
-        share = rng.choice([0.0, 1.0, rng.random()])
-        hit = np.exp(-time / decay_s) * np.minimum(time / rng.uniform(1e-5, 1e-3), 1) * (share * tone + (1 - share) * rustle)
-        place = slice(start, start + len(time))
-        audio[place] += (peak * rng.uniform(0.1, 1) / max(np.abs(hit).max(), 1e-6) * hit).astype(np.float32)
-        labels[place] = INTACT
-
-
-def add_digital_clicks(rng: np.random.Generator, audio: np.ndarray, labels: np.ndarray) -> None:
-    """Adds a few clicks of 1-8 samples to `audio [samples]` in place and marks them.
-
-    They stand `DIGITAL_DB` over what is around them after two differentiations, where music is faint and such a click isn't.
-    """
-    bend = np.diff(audio.astype(np.float64), 2, prepend=0, append=0)
-    peak = float(np.abs(audio).max()) + 1e-5
-    for start in rng.integers(0, len(audio) - 8, int(rng.integers(1, 12))):
-        length = int(rng.integers(1, 9))
-        shape = rng.choice([-1.0, 1.0]) * rng.uniform(0.4, 1.0, length) * rng.choice([1.0, -1.0]) ** np.arange(length)
-        around = bend[max(start - DIGITAL_AROUND, 0) : start + DIGITAL_AROUND]
-        # The second difference of a single sample of height 1 peaks at 2.
-        height = np.sqrt(np.mean(around**2)) * 10 ** (rng.uniform(*DIGITAL_DB) / 20) / 2
-        audio[start : start + length] += (np.clip(height, 1e-3 * peak, 3 * peak) * shape).astype(np.float32)
-        labels[start : start + length] = DESTROYED
 
 
 def resampled(audio: np.ndarray, labels: np.ndarray, factor: float) -> tuple[np.ndarray, np.ndarray]:

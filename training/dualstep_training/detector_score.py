@@ -17,7 +17,8 @@ from . import metrics
 from .data import Cache
 from .degrade import Batch, fixed_set, levels
 from .detector import RATE_HZ, Detector, read
-from .detector_feed import DESTROYED, INTACT, add_pops, labels_of, recorded_pops
+from .detector_events import DESTROYED, INTACT, add_pops, recorded_pops
+from .detector_feed import labels_of
 
 JOIN = 12
 """Marks closer than this many samples (0.25 ms) are one event."""

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .detector import Detector, DetectorError, Spec, read, unfolded
-from .detector_feed import DESTROYED, IGNORED, Feed, Labelled
+from .detector_events import DESTROYED, IGNORED
+from .detector_feed import Feed, Labelled
 
 NAME = "checkpoint.pt"
 CHECKPOINT_S = 45.0

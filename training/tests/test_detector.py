@@ -8,7 +8,7 @@ import pytest
 import scipy.signal
 import torch
 
-from dualstep_training import degrade, detector, detector_feed, detector_score, detector_train
+from dualstep_training import degrade, detector, detector_events, detector_feed, detector_score, detector_train
 
 RATE_HZ = detector.RATE_HZ
 
@@ -71,16 +71,16 @@ def test_labels_mark_the_clicks_and_spare_the_uncertain(cache: Path):
         made = maker.make()
         assert made.audio.shape == made.labels.shape and made.audio.shape[1] % 16 == 0
         assert made.audio.dtype == np.int16 and np.abs(made.audio).max() == 32_767
-        assert (made.hard == ~(made.labels == detector_feed.DESTROYED).any(1)).all()
+        assert (made.hard == ~(made.labels == detector_events.DESTROYED).any(1)).all()
         seen |= set(np.unique(made.labels))
-    assert seen == {detector_feed.INTACT, detector_feed.DESTROYED, detector_feed.IGNORED}
+    assert seen == {detector_events.INTACT, detector_events.DESTROYED, detector_events.IGNORED}
 
 
 def test_digital_clicks_are_marked_where_they_are():
     audio, labels = np.full(4800, 0.01, np.float32), np.zeros(4800, np.uint8)
-    detector_feed.add_digital_clicks(np.random.default_rng(1), audio, labels)
+    detector_events.add_digital_clicks(np.random.default_rng(1), audio, labels)
     changed = audio != np.float32(0.01)
-    assert changed.any() and np.array_equal(changed, labels == detector_feed.DESTROYED)
+    assert changed.any() and np.array_equal(changed, labels == detector_events.DESTROYED)
 
 
 def test_pops_are_cut_from_a_disc_and_marked_where_they_are_added():
@@ -89,7 +89,7 @@ def test_pops_are_cut_from_a_disc_and_marked_where_they_are_added():
     swing = np.sin(2 * np.pi * np.arange(96) / 48) * np.hanning(96)
     for at in range(5000, 45_000, 5000):
         disc[at : at + 96] += swing
-    cut = detector_feed.cut_pops(disc)
+    cut = detector_events.cut_pops(disc)
     assert len(cut) == 8
     for pop in cut:
         assert 60 <= len(pop) <= 130 and np.abs(pop).max() == pytest.approx(1, abs=0.01)
@@ -97,15 +97,15 @@ def test_pops_are_cut_from_a_disc_and_marked_where_they_are_added():
     for of in ([], cut):
         audio = (0.01 * rng.standard_normal(24_000)).astype(np.float32)
         labels, before = np.zeros(24_000, np.uint8), audio.copy()
-        detector_feed.add_pops(rng, audio, labels, of)
-        assert (labels[np.abs(audio - before) > 0.01] == detector_feed.DESTROYED).all() and (labels == detector_feed.DESTROYED).any()
-        assert np.array_equal(audio[labels == detector_feed.INTACT], before[labels == detector_feed.INTACT])
+        detector_events.add_pops(rng, audio, labels, of)
+        assert (labels[np.abs(audio - before) > 0.01] == detector_events.DESTROYED).all() and (labels == detector_events.DESTROYED).any()
+        assert np.array_equal(audio[labels == detector_events.INTACT], before[labels == detector_events.INTACT])
 
 
 def test_drawn_pops_begin_and_end_at_nothing():
     rng = np.random.default_rng(2)
     for _ in range(200):
-        pop = detector_feed.drawn_pop(rng)
+        pop = detector_events.drawn_pop(rng)
         assert pop.dtype == np.float32 and len(pop) <= 0.0056 * 48_000 + 16
         assert 0.5 < np.abs(pop).max() <= 1 and abs(pop[0]) < 0.2 and abs(pop[-1]) < 0.2
 
@@ -114,9 +114,9 @@ def test_hits_are_intact_and_so_is_what_they_cover():
     rng = np.random.default_rng(3)
     audio = rng.standard_normal(48_000).astype(np.float32)
     labels, peak = np.ones(48_000, np.uint8), np.abs(audio).max()
-    detector_feed.add_hits(rng, audio, labels)
+    detector_events.add_hits(rng, audio, labels)
     over = np.abs(audio) > 0.32 * peak  # more than 10 dB under it nothing else is left
-    assert over.any() and (labels[over] == detector_feed.INTACT).all() and (labels == detector_feed.DESTROYED).any()
+    assert over.any() and (labels[over] == detector_events.INTACT).all() and (labels == detector_events.DESTROYED).any()
 
 
 def test_labels_keep_their_place_at_other_rates():

@@ -258,9 +258,8 @@ scored through its built bundle by `cargo xtask render`, with default settings u
 half-width of their 95 % confidence interval (Student's t). Figures are in dB unless they say otherwise. {missing}
 
 Degradation is synthetic, apart from the recorded noise (*recorded-disc* and *everyday*), and comes from the same generators as the training
-material: read differences between
-Dualstep and programs that were made for something else with that in mind. Nobody has judged these recordings by ear yet; the commands at the end make a
-blind listening test of them.
+material: read differences between Dualstep and programs that were made for something else with that in mind. Nobody has judged these recordings by ear
+yet; the commands at the end make a blind listening test of them.
 
 Weights: {weights}. What they were trained on is in [the model card](../assets/weights/README.md), what each part of the networks is worth in
 [the ablation](ablation.md).
