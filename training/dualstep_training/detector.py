@@ -2,10 +2,11 @@
 
     python -m dualstep_training.detector train --cache CACHE --run RUN --minutes 25 --device cuda --batch 64 --seconds 2 --workers 15
     python -m dualstep_training.detector score --cache CACHE --run RUN
-    python -m dualstep_training.detector export --run RUN --cache CACHE --out ../assets/weights/detector.safetensors \\
-        --golden ../tests/data/golden/detector.safetensors
+    python -m dualstep_training.detector export --run RUN --cache CACHE --out ../assets/weights/detector-studio.safetensors \\
+        --golden ../tests/data/golden/detector-studio.safetensors
 
-`--init ../assets/weights/detector.safetensors --rate 0.0005` begins with the weights of an exported file, `--more 1 3` with further residual layers on top.
+`--init ../assets/weights/detector-live.safetensors --rate 0.0005` begins with the weights of an exported file, `--more 3:3 3:3` with further residual layers on
+top, here two of dilation 3, each of which waits for 3 frames.
 `--minutes` is the budget of the whole run, along which the learning rate falls. `--resume` goes on from the run's checkpoint, and
 `--call-minutes 8` ends a call earlier, so that one run can be cut into several. On a CPU: `--device cpu --batch 8 --seconds 0.6 --threads 1`.
 Making batches is the processor's work, about 190 s of audio per second and worker; the network asks for about as many workers as there are cores.
@@ -45,7 +46,7 @@ from torch.nn import functional as F
 
 from . import __version__
 
-FORMAT = 1
+FORMAT = 2
 """Version of the detector's file layout; the engine refuses any other."""
 
 RATE_HZ = 48_000
@@ -80,8 +81,10 @@ class Spec:
     """Channels at samples, groups and frames."""
     dilations: tuple[int, ...] = (1, 3, 9, 27)
     """Of the residual layers, in frames; each has three taps."""
+    waits: tuple[int, ...] = (0, 0, 0, 0)
+    """Frames by which each residual layer holds back what it adds to, so that it sees as much of what follows."""
     lookahead_frames: int = 3
-    """Frames between the newest sample and the one decided about."""
+    """Frames between the newest sample and the one decided about, the waits among them."""
 
     @property
     def frame(self) -> int:
@@ -176,8 +179,8 @@ class Detector(nn.Module):
         s0 = self.bands(x)
         s1 = self.down[0](s0)
         s2 = self.down[1](s1)
-        for layer in self.layers:
-            s2 = s2 + layer(s2)
+        for layer, wait in zip(self.layers, self.spec.waits, strict=True):
+            s2 = _delayed(s2, wait) + layer(s2)
         u1 = self.merge[1](F.leaky_relu(self.up[1](s2) + _delayed(s1, self.spec.group_delay), SLOPE))
         u0 = self.merge[0](F.leaky_relu(self.up[0](u1) + _delayed(s0, self.spec.sample_delay), SLOPE))
         return self.head(u0)[:, 0]
@@ -229,9 +232,11 @@ def read(path: Path) -> Detector:
     return net
 
 
-def unfolded(plain: Detector, more: tuple[int, ...] = ()) -> Detector:
-    """The same function with batch norms that do nothing yet, and `more` residual layers, of these dilations, that add nothing yet: where training goes on."""
-    net = Detector(replace(plain.spec, dilations=(*plain.spec.dilations, *more))).eval()
+def unfolded(plain: Detector, more: tuple[tuple[int, int], ...] = ()) -> Detector:
+    """The same function with batch norms that do nothing yet, and `more` residual layers, dilation and wait of each, that add nothing yet."""
+    spec, dilations, waits = plain.spec, [dilation for dilation, _ in more], [wait for _, wait in more]
+    spec = replace(spec, dilations=(*spec.dilations, *dilations), waits=(*spec.waits, *waits), lookahead_frames=spec.lookahead_frames + sum(waits))
+    net = Detector(spec).eval()
     with torch.no_grad():
         for layer in net.layers[len(plain.layers) :]:
             layer.conv.weight.zero_()

@@ -47,6 +47,14 @@ HIT_DECAY_S = (4e-3, 0.15)
 HIT_OVER_DB = (10.0, 70.0)
 """Their peak over that of what they come out of."""
 
+STICK_SHARE = 0.4
+"""Hits as of sticks on a rim or on wood: over within a few milliseconds, as pops are, but they build up and swing more often."""
+
+STICK_DECAY_S = (1e-3, 4e-3)
+STICK_RISE_S = (0.3e-3, 1.2e-3)
+STICK_TURNS = 2.5
+"""Least number of swings within the time constant."""
+
 
 def cut_pops(disc: np.ndarray) -> list[np.ndarray]:
     """The clicks of a recorded disc, `disc [samples]` at 48 kHz: float32 `[samples]` of peak 1 each, as far as they rise above its background."""
@@ -121,19 +129,39 @@ def add_hits(rng: np.random.Generator, audio: np.ndarray, labels: np.ndarray) ->
     peak = float(np.abs(audio).max()) + 1e-5
     audio *= 10 ** (-rng.uniform(*HIT_OVER_DB) / 20)
     for start in rng.integers(0, len(audio) - 960, int(rng.integers(1, 8))):
-        decay_s = np.exp(rng.uniform(*np.log(HIT_DECAY_S)))
-        time = np.arange(min(len(audio) - start, int(6 * decay_s * degrade.RATE_HZ))) / degrade.RATE_HZ
-        tone_hz = np.exp(rng.uniform(*np.log((60, 5000)))) * (1 + rng.uniform(0, 1) * np.exp(-time / 0.01))
-        tone = np.sin(2 * np.pi * np.cumsum(tone_hz) / degrade.RATE_HZ + rng.uniform(0, 6))
-        rustle = rng.standard_normal(len(time)) / 3
-        if rng.random() < 0.6:
-            corner_hz = np.exp(rng.uniform(*np.log((1000, 12_000))))
-            rustle = scipy.signal.sosfilt(scipy.signal.butter(2, corner_hz, str(rng.choice(["low", "high"])), output="sos", fs=degrade.RATE_HZ), rustle)
-        share = rng.choice([0.0, 1.0, rng.random()])
-        hit = np.exp(-time / decay_s) * np.minimum(time / rng.uniform(1e-5, 1e-3), 1) * (share * tone + (1 - share) * rustle)
-        place = slice(start, start + len(time))
-        audio[place] += (peak * rng.uniform(0.1, 1) / max(np.abs(hit).max(), 1e-6) * hit).astype(np.float32)
-        labels[place] = INTACT
+        hit = drawn_stick(rng) if rng.random() < STICK_SHARE else drawn_hit(rng)
+        hit = hit[: len(audio) - start]
+        audio[start : start + len(hit)] += peak * rng.uniform(0.1, 1) * hit
+        labels[start : start + len(hit)] = INTACT
+
+
+def drawn_hit(rng: np.random.Generator) -> np.ndarray:
+    """A tone that falls, a rustle, or both, float32 `[samples]` of peak 1."""
+    decay_s = np.exp(rng.uniform(*np.log(HIT_DECAY_S)))
+    time = np.arange(int(6 * decay_s * degrade.RATE_HZ)) / degrade.RATE_HZ
+    tone_hz = np.exp(rng.uniform(*np.log((60, 5000)))) * (1 + rng.uniform(0, 1) * np.exp(-time / 0.01))
+    tone = np.sin(2 * np.pi * np.cumsum(tone_hz) / degrade.RATE_HZ + rng.uniform(0, 6))
+    rustle = rng.standard_normal(len(time)) / 3
+    if rng.random() < 0.6:
+        corner_hz = np.exp(rng.uniform(*np.log((1000, 12_000))))
+        rustle = scipy.signal.sosfilt(scipy.signal.butter(2, corner_hz, str(rng.choice(["low", "high"])), output="sos", fs=degrade.RATE_HZ), rustle)
+    share = rng.choice([0.0, 1.0, rng.random()])
+    return of_peak_1(np.exp(-time / decay_s) * np.minimum(time / rng.uniform(1e-5, 1e-3), 1) * (share * tone + (1 - share) * rustle))
+
+
+def drawn_stick(rng: np.random.Generator) -> np.ndarray:
+    """A short hit, see `STICK_SHARE`, float32 `[samples]` of peak 1."""
+    decay_s = np.exp(rng.uniform(*np.log(STICK_DECAY_S)))
+    time = np.arange(int(6 * decay_s * degrade.RATE_HZ)) / degrade.RATE_HZ
+    tones_hz = np.exp(rng.uniform(*np.log((STICK_TURNS / decay_s, 6000)), (int(rng.integers(1, 4)), 1)))
+    tones = rng.uniform(0.2, 1, tones_hz.shape) * np.sin(2 * np.pi * tones_hz * time + rng.uniform(0, 6, tones_hz.shape))
+    swing = tones.sum(0) + rng.uniform(0, 0.3) * rng.standard_normal(len(time))
+    return of_peak_1(np.exp(-time / decay_s) * np.minimum(time / rng.uniform(*STICK_RISE_S), 1) * swing)
+
+
+def of_peak_1(hit: np.ndarray) -> np.ndarray:
+    """The same with its peak at 1, float32."""
+    return (hit / max(np.abs(hit).max(), 1e-6)).astype(np.float32)
 
 
 def add_digital_clicks(rng: np.random.Generator, audio: np.ndarray, labels: np.ndarray) -> None:

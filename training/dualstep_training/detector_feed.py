@@ -38,10 +38,10 @@ CLIPPED_SHARE = 0.15
 DIGITAL_SHARE = 0.4
 """Items that get clicks of 1-8 samples, as lost or wrong samples of a digital transfer: no pickup has rounded them."""
 
-POP_SHARE = 0.5
-"""Items with clicks that get pops, too, see `detector_events`."""
+POP_SHARE = 0.25
+"""Items with clicks that get pops, too, see `detector_events`. With more of them drum hits are taken for some."""
 
-HIT_SHARE = 0.2
+HIT_SHARE = 0.3
 """Items that get hits out of near silence: rustling pops begin no other way, and without these hits were taken for some."""
 
 RATES_HZ = {48_000: 0.7, 44_100: 0.1, 32_000: 0.1, 64_000: 0.1}

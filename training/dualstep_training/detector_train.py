@@ -37,7 +37,7 @@ AVERAGE = 0.999
 FREEZE_FROM = 0.7
 """Share of the budget after which the batch norms keep their averaged statistics."""
 
-HARD_WEIGHT = 3.0
+HARD_WEIGHT = 8.0
 """Weight of items without any click: a false mark there damages clean audio."""
 
 EDGE_WEIGHT = 4.0
@@ -180,8 +180,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--resume", action="store_true", help="go on from the run's checkpoint")
     parser.add_argument("--init", type=Path, help="exported file to begin with; its batch norms are folded, so they stay frozen")
-    parser.add_argument("--more", type=int, nargs="+", default=[], metavar="DILATION", help="with --init: residual layers to put on top")
+    parser.add_argument("--more", type=more, nargs="+", default=[], metavar="DILATION[:WAIT]", help="with --init: residual layers to put on top")
     parser.add_argument("--rate", type=float, default=RATE, help=f"highest learning rate (default: {RATE})")
+
+
+def more(text: str) -> tuple[int, int]:
+    """A residual layer to put on top: its dilation and, after a colon, the frames that it waits."""
+    dilation, _, wait = text.partition(":")
+    if not (dilation.isdecimal() and int(dilation) > 0 and (wait or "0").isdecimal()):
+        raise argparse.ArgumentTypeError(f"'{text}' is no layer; expected DILATION or DILATION:WAIT in frames, such as 3 or 3:3")
+    return int(dilation), int(wait or 0)
 
 
 def train(options: argparse.Namespace) -> None:

@@ -13,9 +13,9 @@ from dualstep_training import degrade, detector, detector_events, detector_feed,
 RATE_HZ = detector.RATE_HZ
 
 
-def trained_looking() -> detector.Detector:
+def trained_looking(spec: detector.Spec | None = None) -> detector.Detector:
     """A network whose batch norms have seen something."""
-    net = detector.Detector()
+    net = detector.Detector(spec)
     for module in net.modules():
         if isinstance(module, torch.nn.BatchNorm1d):
             module.momentum = 1.0
@@ -30,8 +30,9 @@ def options(cache: Path, run: Path, **changes) -> argparse.Namespace:
     return argparse.Namespace(**{**vars(values), **changes})
 
 
-def test_answers_know_the_past_and_the_lookahead_only():
-    net = trained_looking()
+@pytest.mark.parametrize("waits", [(0, 0, 0, 0), (0, 2, 0, 1)])
+def test_answers_know_the_past_and_the_lookahead_only(waits: tuple[int, ...]):
+    net = trained_looking(detector.Spec(waits=waits, lookahead_frames=3 + sum(waits)))
     x = torch.randn(1, 4800)
     changed = x.clone()
     changed[:, 3203:] = torch.randn(1, 1597)
@@ -119,6 +120,16 @@ def test_hits_are_intact_and_so_is_what_they_cover():
     assert over.any() and (labels[over] == detector_events.INTACT).all() and (labels == detector_events.DESTROYED).any()
 
 
+def test_sticks_build_up_and_swing():
+    """What tells them from clicks, which begin at once, and from pops, which swing once or twice."""
+    rng = np.random.default_rng(5)
+    for _ in range(50):
+        hit = detector_events.drawn_stick(rng)
+        assert np.abs(hit).max() == pytest.approx(1.0) and np.abs(hit[:4]).max() < 0.5
+        loud = hit[: np.flatnonzero(np.abs(hit) > 0.1)[-1] + 1]
+        assert (np.diff(np.sign(loud)) != 0).sum() >= 4
+
+
 def test_labels_keep_their_place_at_other_rates():
     audio, labels = np.zeros((1, 4800), np.float32), np.zeros((1, 4800), np.uint8)
     audio[0, 2400:2420] = 1.0
@@ -185,19 +196,31 @@ def test_goes_on_from_a_file_with_more_layers(cache: Path, tmp_path: Path):
                 module.bias.normal_(0.0, 0.3)
     detector.export(shaken, first, None, {"commit": "abc", "data": "none", "hours": 3.0})
     clip = torch.from_numpy(detector.golden_clip())[None]
-    begun = detector.unfolded(detector.read(first), (1, 9))
+    begun = detector.unfolded(detector.read(first), ((1, 0), (9, 2)))
     assert begun.spec.dilations == (1, 3, 9, 27, 1, 9)
+    assert begun.spec.lookahead_frames == shaken.spec.lookahead_frames + 2
     torch.testing.assert_close(begun.probability(clip), shaken.probability(clip), atol=1e-4, rtol=0)
     run = tmp_path / "run"
-    detector_train.train(options(cache, run, init=first, more=[1, 9], rate=1e-3))
+    detector_train.train(options(cache, run, init=first, more=[(1, 0), (9, 2)], rate=1e-3))
     detector_train.train(options(cache, run, steps=5, resume=True))
     net, state = detector_train.load(run)
     assert state["step"] == 5 and state["hours"] > 3.0 and state["frozen"]
     assert net.layers[5].conv.weight.any(), "what was put on top has been trained"
+    out = tmp_path / "waits.safetensors"
+    detector.export(net, out, None, {"commit": "abc", "data": "none", "hours": 3.0})
+    assert detector.read(out).spec.waits == (0, 0, 0, 0, 0, 2)
     with pytest.raises(detector.DetectorError, match="--init"):
-        detector_train.train(options(cache, tmp_path / "other", more=[1]))
+        detector_train.train(options(cache, tmp_path / "other", more=[(1, 0)]))
     with pytest.raises(FileNotFoundError, match="no weights at"):
         detector_train.train(options(cache, tmp_path / "other", init=tmp_path / "none"))
+
+
+@pytest.mark.parametrize("text", ["", "0", "-3", "3:x", "1.5", ":2"])
+def test_layers_that_are_none_are_refused(text: str, capsys: pytest.CaptureFixture[str]):
+    argv = ["train", "--cache", "c", "--run", "r", "--minutes", "1", "--init", "i", f"--more={text}"]
+    with pytest.raises(SystemExit):
+        detector.main(argv)
+    assert "DILATION:WAIT" in capsys.readouterr().err
 
 
 def test_learns_obvious_clicks():
