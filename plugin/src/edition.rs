@@ -20,6 +20,12 @@ pub trait Edition: Send + Sync + 'static {
     /// # Errors
     /// Why the weights inside the plugin can't be used, for the user.
     fn model() -> Result<&'static Model, &'static str>;
+
+    /// What finds clicks and dropouts, read once per process and shared by all instances.
+    ///
+    /// # Errors
+    /// As for [`Edition::model`].
+    fn detectors() -> Result<&'static Detectors, &'static str>;
 }
 
 /// Dualstep: 20 ms hops and one hop of look-ahead, 90 ms latency.
@@ -28,8 +34,8 @@ pub enum Studio {}
 /// Dualstep Live: 6.67 ms hops without look-ahead, 23.3 ms latency.
 pub enum Live {}
 
-/// A model read from the bytes inside the plugin, or why it can't be.
-type Cell = OnceLock<Result<Model, String>>;
+/// What is read from the bytes inside the plugin, or why it can't be.
+type Cell<T> = OnceLock<Result<T, String>>;
 
 impl Edition for Studio {
     const NAME: &'static str = "Dualstep";
@@ -38,8 +44,13 @@ impl Edition for Studio {
     const DESCRIPTION: &'static str = "Restores old recordings: clicks, noise, lost detail";
 
     fn model() -> Result<&'static Model, &'static str> {
-        static MODEL: Cell = OnceLock::new();
-        read(&MODEL, include_bytes!("../../assets/weights/studio.safetensors"))
+        static MODEL: Cell<Model> = OnceLock::new();
+        read_model(&MODEL, include_bytes!("../../assets/weights/studio.safetensors"))
+    }
+
+    fn detectors() -> Result<&'static Detectors, &'static str> {
+        static DETECTORS: Cell<Detectors> = OnceLock::new();
+        read_detectors(&DETECTORS, include_bytes!("../../assets/weights/detector-studio.safetensors"))
     }
 }
 
@@ -50,8 +61,13 @@ impl Edition for Live {
     const DESCRIPTION: &'static str = "Restores old recordings with low latency: clicks, noise, lost detail";
 
     fn model() -> Result<&'static Model, &'static str> {
-        static MODEL: Cell = OnceLock::new();
-        read(&MODEL, include_bytes!("../../assets/weights/live.safetensors"))
+        static MODEL: Cell<Model> = OnceLock::new();
+        read_model(&MODEL, include_bytes!("../../assets/weights/live.safetensors"))
+    }
+
+    fn detectors() -> Result<&'static Detectors, &'static str> {
+        static DETECTORS: Cell<Detectors> = OnceLock::new();
+        read_detectors(&DETECTORS, include_bytes!("../../assets/weights/detector-live.safetensors"))
     }
 }
 
@@ -66,26 +82,22 @@ pub(crate) fn weights<E: Edition>() -> String {
     }
 }
 
-/// What finds clicks and dropouts in both editions, read once per process and shared by all instances.
-///
-/// # Errors
-/// Why the weights inside the plugin can't be used, for the user.
-pub(crate) fn detectors() -> Result<&'static Detectors, &'static str> {
-    static DETECTORS: OnceLock<Result<Detectors, String>> = OnceLock::new();
-    let read = || {
-        Ok::<_, WeightsError>(Detectors {
-            clicks: ClickDetector::from_bytes(include_bytes!("../../assets/weights/detector.safetensors"))?,
-            dropouts: DropoutDetector::from_bytes(include_bytes!("../../assets/weights/dropouts.safetensors"))?,
-        })
-    };
-    DETECTORS
-        .get_or_init(|| read().map_err(|error| error.to_string()))
-        .as_ref()
-        .map_err(String::as_str)
+fn read_model(cell: &'static Cell<Model>, bytes: &[u8]) -> Result<&'static Model, &'static str> {
+    once(cell, || Model::from_bytes(bytes))
 }
 
-fn read(cell: &'static Cell, bytes: &[u8]) -> Result<&'static Model, &'static str> {
-    cell.get_or_init(|| Model::from_bytes(bytes).map_err(|error| error.to_string()))
+/// `clicks`: the edition's click detector. Dropouts are found by one network in both.
+fn read_detectors(cell: &'static Cell<Detectors>, clicks: &[u8]) -> Result<&'static Detectors, &'static str> {
+    once(cell, || {
+        Ok(Detectors {
+            clicks: ClickDetector::from_bytes(clicks)?,
+            dropouts: DropoutDetector::from_bytes(include_bytes!("../../assets/weights/dropouts.safetensors"))?,
+        })
+    })
+}
+
+fn once<T>(cell: &'static Cell<T>, read: impl FnOnce() -> Result<T, WeightsError>) -> Result<&'static T, &'static str> {
+    cell.get_or_init(|| read().map_err(|error| error.to_string()))
         .as_ref()
         .map_err(String::as_str)
 }
@@ -101,7 +113,12 @@ mod tests {
         assert_eq!(studio.spec().name, "studio");
         assert_eq!(live.spec().name, "live");
         assert!(std::ptr::eq(studio, Studio::model().expect("the studio weights")));
-        let detectors = detectors().expect("the detectors' weights");
-        assert!(detectors.clicks.macs() > 0.0 && detectors.dropouts.macs() > 0);
+        let [studio, live] = [Studio::detectors(), Live::detectors()].map(|detectors| detectors.expect("the detectors' weights"));
+        assert!(studio.dropouts.macs() > 0 && live.dropouts.macs() > 0);
+        for (model, detectors) in [(Studio::model(), studio), (Live::model(), live)] {
+            let geometry = model.and_then(|model| model.spec().geometry(48e3).map_err(|_| "no geometry"));
+            let left = geometry.expect("48 kHz").repair - detectors.clicks.spec().lookahead();
+            assert!(left > 96, "{left} samples for clicks and what follows them, expected 2 ms and more");
+        }
     }
 }

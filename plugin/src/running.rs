@@ -47,7 +47,7 @@ fn connect_restorer<E: Edition>(
     status: &Arc<Status>,
 ) -> Result<(AudioPort, Worker), String> {
     let model = E::model()?;
-    let restorer = Restorer::new(model, crate::edition::detectors()?, sample_rate_hz, channels).map_err(|error| error.to_string())?;
+    let restorer = Restorer::new(model, E::detectors()?, sample_rate_hz, channels).map_err(|error| error.to_string())?;
     let geometry = *restorer.geometry();
     let config = LinkConfig {
         sample_rate_hz,

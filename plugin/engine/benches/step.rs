@@ -171,7 +171,7 @@ fn measure(name: &str, isa: Isa) {
 /// Repair of both channels, with the hop of an edition: seconds of computing per second of audio, in percent. The fastest of some passes.
 fn measure_repair(name: &str, rate_hz: f64, clicks_per_s: usize, clipped_percent: usize) {
     let geometry = shipped_spec(name).geometry(rate_hz).expect("the rate is supported");
-    let detectors = shipped_detectors();
+    let detectors = shipped_detectors(name);
     let repairs = Repairs {
         declick: 0.5,
         declip: true,

@@ -12,8 +12,8 @@ static ALLOCATOR: Counting = Counting;
 /// The calls are counted per thread: each test counts its own.
 #[test]
 fn restoring_allocates_nothing() {
-    let detectors = shipped_detectors();
     for name in ["studio", "live"] {
+        let detectors = shipped_detectors(name);
         let model = Model::from_bytes(&weights::untrained(&shipped_spec(name), 1).expect("sound")).expect("sound");
         for rate_hz in [8e3, 48e3, 192e3] {
             let mut restorer = Restorer::new(&model, &detectors, rate_hz, 2).expect("the rate is supported");

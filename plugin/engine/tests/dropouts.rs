@@ -128,7 +128,7 @@ fn with_dropouts(clean: &[f32], rate_hz: f64, gain: f64) -> (Vec<f32>, Vec<bool>
 
 fn repaired(input: &[f32], name: &str, rate_hz: f64, repairs: impl Fn(usize) -> Repairs) -> Vec<f32> {
     let geometry = shipped_spec(name).geometry(rate_hz).expect("the rate is supported");
-    let mut repair = SampleRepair::new(&shipped_detectors(), &geometry, rate_hz);
+    let mut repair = SampleRepair::new(&shipped_detectors(name), &geometry, rate_hz);
     let mut stream = input.to_vec();
     stream.resize((input.len() + geometry.repair).next_multiple_of(geometry.hop), 0.0);
     for (index, hop) in stream.chunks_exact_mut(geometry.hop).enumerate() {
@@ -210,7 +210,7 @@ fn the_switch_holds_to_the_sample() {
 fn other_files_are_refused() {
     for other in [
         "assets/weights/studio.safetensors",
-        "assets/weights/detector.safetensors",
+        "assets/weights/detector-studio.safetensors",
         "tests/data/golden/dropouts.safetensors",
     ] {
         let message = DropoutDetector::from_bytes(&bytes(other))

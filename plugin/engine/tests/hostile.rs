@@ -87,7 +87,7 @@ fn allowance(file: &[u8]) -> usize {
 #[test]
 fn hostile_weights_are_refused_cheaply_or_run_sanely() {
     let good = weights::untrained(&small(), 1).expect("the spec is sound");
-    let detectors = shipped_detectors();
+    let detectors = shipped_detectors("studio");
     let mut random = Random::new(1);
     let (mut refused, mut ran) = (0, 0);
     for case in 0..cases(6_000) {
@@ -133,18 +133,18 @@ fn hostile_weights_are_refused_cheaply_or_run_sanely() {
 
 #[test]
 fn hostile_detectors_are_refused_cheaply_or_run_sanely() {
-    let geometry = shipped_spec("live").geometry(48e3).expect("the rate is supported");
+    let geometry = shipped_spec("studio").geometry(48e3).expect("the rate is supported");
     let all = Repairs {
         declick: 1.0,
         declip: true,
         dropouts: true,
     };
-    for name in ["detector", "dropouts"] {
+    for name in ["detector-studio", "dropouts"] {
         let good = std::fs::read(repository(&format!("assets/weights/{name}.safetensors"))).expect("the weights are committed");
-        let shipped = shipped_detectors();
+        let shipped = shipped_detectors("studio");
         let read = |file: &[u8]| {
             let mut detectors = shipped.clone();
-            if name == "detector" {
+            if name == "detector-studio" {
                 detectors.clicks = ClickDetector::from_bytes(file)?;
             } else {
                 detectors.dropouts = DropoutDetector::from_bytes(file)?;
@@ -244,9 +244,9 @@ fn any_controls(random: &mut Random) -> Controls {
 
 #[test]
 fn any_numbers_in_give_sane_numbers_out() {
-    let detectors = shipped_detectors();
     let mut random = Random::new(2);
     for name in ["studio", "live"] {
+        let detectors = shipped_detectors(name);
         let bytes = std::fs::read(repository(&format!("assets/weights/{name}.safetensors"))).expect("the weights are committed");
         let model = Model::from_bytes(&bytes).expect("the weights are sound");
         for run in 0..cases(12) {

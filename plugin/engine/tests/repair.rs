@@ -4,7 +4,7 @@ mod common;
 
 use common::shipped_detectors;
 use dualstep_engine::Geometry;
-use dualstep_engine::repair::{Repairs, SampleRepair};
+use dualstep_engine::repair::{Detectors, Repairs, SampleRepair};
 
 /// A reproducible stream of samples in -1..1.
 struct Noise(u32);
@@ -35,6 +35,11 @@ fn geometry(hop: usize) -> Geometry {
     }
 }
 
+/// Those of the edition that has such hops.
+fn detectors(hop: usize, rate_hz: f64) -> Detectors {
+    shipped_detectors(if hop as f64 > 10e-3 * rate_hz { "studio" } else { "live" })
+}
+
 /// `input` through the repair of clicks alone, the delay taken off, and the clicks counted. `declick`: per hop.
 fn repaired(input: &[f32], hop: usize, rate_hz: f64, declick: impl Fn(usize) -> f32) -> (Vec<f32>, u32) {
     through(input, hop, rate_hz, |hop| Repairs {
@@ -54,7 +59,7 @@ fn unclipped(input: &[f32], hop: usize, rate_hz: f64, declip: impl Fn(usize) -> 
 
 fn through(input: &[f32], hop: usize, rate_hz: f64, repairs: impl Fn(usize) -> Repairs) -> (Vec<f32>, u32) {
     let geometry = geometry(hop);
-    let mut repair = SampleRepair::new(&shipped_detectors(), &geometry, rate_hz);
+    let mut repair = SampleRepair::new(&detectors(hop, rate_hz), &geometry, rate_hz);
     let mut stream = input.to_vec();
     stream.resize((input.len() + geometry.repair).next_multiple_of(hop), 0.0);
     let mut clicks = 0;
@@ -406,14 +411,14 @@ fn survives_whatever_comes() {
     };
     for hop in [53, 320, 960] {
         let geometry = geometry(hop);
-        let mut repair = SampleRepair::new(&shipped_detectors(), &geometry, hop as f64 * 50.0);
+        let mut repair = SampleRepair::new(&shipped_detectors("studio"), &geometry, hop as f64 * 50.0);
         for kind in 0..12 {
             for _ in 0..8 {
                 let mut audio: Vec<f32> = (0..hop).map(|_| garbage(kind % 7, &mut noise)).collect();
                 repair.process(&mut audio, ALL);
             }
         }
-        let mut fresh = SampleRepair::new(&shipped_detectors(), &geometry, hop as f64 * 50.0);
+        let mut fresh = SampleRepair::new(&shipped_detectors("studio"), &geometry, hop as f64 * 50.0);
         repair.reset();
         for _ in 0..20 {
             let mut one: Vec<f32> = (0..hop).map(|_| noise.next()).collect();

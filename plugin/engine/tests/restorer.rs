@@ -21,7 +21,7 @@ fn model(name: &str) -> Model {
 }
 
 fn restorer(name: &str, rate_hz: f64, channels: usize) -> Restorer {
-    Restorer::new(&model(name), &shipped_detectors(), rate_hz, channels).expect("the rate is supported")
+    Restorer::new(&model(name), &shipped_detectors(name), rate_hz, channels).expect("the rate is supported")
 }
 
 /// Nothing is changed.
@@ -412,6 +412,6 @@ fn controls_act_on_the_audio_they_came_with() {
 #[test]
 fn unsupported_rates_are_refused() {
     for rate_hz in [0.0, 7_999.0, 384_001.0, f64::NAN] {
-        assert!(Restorer::new(&model("studio"), &shipped_detectors(), rate_hz, 1).is_err());
+        assert!(Restorer::new(&model("studio"), &shipped_detectors("studio"), rate_hz, 1).is_err());
     }
 }

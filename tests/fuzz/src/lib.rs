@@ -5,8 +5,8 @@ use dualstep_engine::{Controls, Model, Spec, StageSpec, spec, weights};
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use std::sync::LazyLock;
 
-/// The shipped click detector's file.
-pub const DETECTOR_FILE: &[u8] = include_bytes!("../../../assets/weights/detector.safetensors");
+/// The file of the click detector that ships in Dualstep Live: it sees no further ahead than [`TINY`] does.
+pub const DETECTOR_FILE: &[u8] = include_bytes!("../../../assets/weights/detector-live.safetensors");
 
 /// The shipped dropout network's file.
 pub const DROPOUTS_FILE: &[u8] = include_bytes!("../../../assets/weights/dropouts.safetensors");

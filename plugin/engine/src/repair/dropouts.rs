@@ -166,7 +166,7 @@ impl DropoutDetector {
                 get("input.bias".to_owned()),
                 Activation::Leaky,
             ),
-            layers: Residual::new(isa, &spec.dilations, width, get),
+            layers: Residual::new(isa, &spec.dilations, &vec![0; spec.dilations.len()], width, get),
             head: Affine::new(
                 isa,
                 &[width],
@@ -279,7 +279,7 @@ impl DropoutStream {
             waiting: 0,
             logs: Plane::new(powers, spec.level_frames, frames),
             features: Plane::new(2 * powers, TAPS - 1, frames),
-            hidden: Residual::planes(&spec.dilations, spec.width, frames),
+            hidden: detector.0.layers.planes(spec.width, frames),
             out: vec![0.0; 2 * spec.lookaheads.len() * frames],
             silent: vec![false; frames],
             sounding: 0,

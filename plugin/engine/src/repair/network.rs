@@ -14,7 +14,7 @@ use serde::Deserialize;
 use std::sync::Arc;
 
 /// Version of the file's layout that this engine reads.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// Where the compression of a band saturates, in units of its level.
 const KNEE: f32 = 8.0;
@@ -41,7 +41,9 @@ pub struct Spec {
     pub widths: [usize; 3],
     /// Of the residual layers, in frames.
     pub dilations: Vec<usize>,
-    /// Frames between the newest sample and the one decided about.
+    /// Frames by which each of them holds back what it adds to, so that it sees as much of what follows.
+    pub waits: Vec<usize>,
+    /// Frames between the newest sample and the one decided about, the waits among them.
     pub lookahead_frames: usize,
     /// Commit of the training code.
     #[serde(default)]
@@ -93,6 +95,14 @@ impl Spec {
         within("widths", format!("{:?}", self.widths), widths, "3 widths of 1 to 128")?;
         let dilations = self.dilations.len() <= 16 && self.dilations.iter().all(|d| (1..=256).contains(d));
         within("dilations", format!("{:?}", self.dilations), dilations, "up to 16 of 1 to 256")?;
+        let waited = self.waits.iter().try_fold(0usize, |sum, wait| sum.checked_add(*wait));
+        let waits = self.waits.len() == self.dilations.len() && waited.is_some_and(|sum| sum < self.lookahead_frames);
+        within(
+            "waits",
+            format!("{:?}", self.waits),
+            waits,
+            "one per dilation, less than lookahead_frames in all",
+        )?;
         let lookahead = (1..=16).contains(&self.lookahead_frames) && self.lookahead() > self.taps / 2;
         within("lookahead_frames", self.lookahead_frames.to_string(), lookahead, "1 to 16")
     }
@@ -192,7 +202,7 @@ impl ClickDetector {
                 .map(|i| level[(i % c0) * spec.level_frames + i / c0])
                 .collect(),
             down: [conv("down.0", c0, c1, kernel), conv("down.1", c1, c2, kernel)],
-            layers: Residual::new(isa, &spec.dilations, c2, get),
+            layers: Residual::new(isa, &spec.dilations, &spec.waits, c2, get),
             up: [up("up.0", c1, c0), up("up.1", c2, c1)],
             merge: [conv("merge.0", c0, c0, TAPS), conv("merge.1", c1, c1, TAPS)],
             head: Affine::new(
@@ -267,7 +277,7 @@ impl DetectorStream {
             power: Plane::new(c0, spec.level_frames, frames),
             s0: Plane::new(c0, spec.sample_delay().max(stride), most),
             s1: Plane::new(c1, spec.group_delay().max(stride), groups),
-            s2: Residual::planes(&spec.dilations, c2, frames),
+            s2: detector.0.layers.planes(c2, frames),
             u1: Plane::new(c1, TAPS - 1, groups),
             u0: Plane::new(c0, TAPS - 1, most),
             merged1: Plane::new(c1, 0, groups),

@@ -102,11 +102,11 @@ pub(crate) fn repository(path: &str) -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join(path)
 }
 
-/// The detectors that ship.
-pub(crate) fn shipped_detectors() -> Detectors {
+/// The detectors that ship in "studio" or "live".
+pub(crate) fn shipped_detectors(edition: &str) -> Detectors {
     let bytes = |name: &str| std::fs::read(repository(&format!("assets/weights/{name}.safetensors"))).expect("the weights are committed");
     Detectors {
-        clicks: ClickDetector::from_bytes(&bytes("detector")).expect("the weights are sound"),
+        clicks: ClickDetector::from_bytes(&bytes(&format!("detector-{edition}"))).expect("the weights are sound"),
         dropouts: DropoutDetector::from_bytes(&bytes("dropouts")).expect("the weights are sound"),
     }
 }
