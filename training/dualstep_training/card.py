@@ -22,8 +22,8 @@ HEAD = """# Weights
 `studio.safetensors` and `live.safetensors` are the networks that the plugin carries: two streaming U-Nets each,
 {sizes}, batch norms folded, 32-bit floats. `plugin/engine/ARCHITECTURE.md` says what every
 tensor is; the files' `spec` metadata says geometry, commit, data and hours. They were made by `training/` from nothing but the
-data listed here. So were `detector.safetensors`, which finds the clicks ([its card](detector.md)), and `dropouts.safetensors`,
-which finds dropouts ([its card](dropouts.md)).
+data listed here. So were `detector-studio.safetensors` and `detector-live.safetensors`, which find the clicks ([their card](detector.md)),
+and `dropouts.safetensors`, which finds dropouts in both ([its card](dropouts.md)).
 
 Stage 1 is trained against the worn but noise-free signal (it takes noise away), stage 2 against the unworn one.
 """
