@@ -52,6 +52,8 @@ STICK_SHARE = 0.4
 
 STICK_DECAY_S = (1e-3, 4e-3)
 STICK_RISE_S = (0.3e-3, 1.2e-3)
+"""Their time constant, and how long they build up."""
+
 STICK_TURNS = 2.5
 """Least number of swings within the time constant."""
 
