@@ -9,6 +9,7 @@ pub mod output;
 mod ramp;
 pub mod repair;
 pub mod restorer;
+mod saturation;
 pub mod spec;
 pub mod stft;
 pub mod unet;

@@ -6,6 +6,7 @@
 mod blend;
 
 use crate::repair::{Detectors, Repairs, SampleRepair};
+use crate::saturation::{Bent, Desaturator};
 use crate::stft::{Stft, StftChannel};
 use crate::unet::{RestoredFrame, TwoStage};
 use crate::{Controls, Geometry, Model, SpecError};
@@ -74,6 +75,8 @@ pub struct Restorer {
     controls: Vec<Controls>,
     /// Frame to synthesise, all bins of one channel.
     output: Vec<Complex32>,
+    /// Stage 2's last part, on samples.
+    desaturator: Desaturator,
     /// Index of the next hop.
     position: u64,
     /// Hops of silence or idleness in a row, up to `rest_after`.
@@ -138,6 +141,7 @@ impl Restorer {
             fed: vec![NO_FRAME; frames],
             controls: vec![Controls::default(); frames + 1],
             output: vec![Complex32::default(); geometry.spectrum_bins],
+            desaturator: Desaturator::new(&geometry, sample_rate_hz, channels),
             position: 0,
             quiet: 0,
             rest_after: rest_after(sample_rate_hz, geometry.hop),
@@ -191,9 +195,10 @@ impl Restorer {
         self.forget();
     }
 
-    /// Networks at the start of a stream.
+    /// Networks and desaturation at the start of a stream.
     fn forget(&mut self) {
         self.networks.reset();
+        self.desaturator.reset();
         self.fed.fill(NO_FRAME);
     }
 
@@ -205,10 +210,7 @@ impl Restorer {
         }
         let rest = self.rests(audio, controls);
         let decisive = self.remember(controls);
-        let mut report = HopReport {
-            restored_db: -120.0,
-            ..HopReport::default()
-        };
+        let mut report = HopReport::default();
 
         #[expect(clippy::cast_possible_truncation, reason = "less than the number of frames")]
         let slot = (self.position % self.frames.len() as u64) as usize;
@@ -245,10 +247,11 @@ impl Restorer {
 
         // The slot after the newest holds the oldest frame, the one to synthesise; with no look-ahead that is the newest.
         let oldest = &self.frames[(slot + 1) % self.frames.len()];
+        let at_rest = oldest.at_rest;
         let mut energies = Energies::default();
         let mut sound = true;
         for (channel, audio) in audio.chunks_exact_mut(self.geometry.hop).enumerate() {
-            if oldest.at_rest {
+            if at_rest {
                 self.stft
                     .pass(&mut self.states[channel], &oldest.samples[channel * window..][..window], audio);
                 finite(audio);
@@ -271,10 +274,16 @@ impl Restorer {
             self.stft.synthesise(&mut self.states[channel], &mut self.output, audio);
             finite(audio);
         }
+        let bent = if at_rest {
+            self.desaturator.rest();
+            Bent::default()
+        } else {
+            self.desaturator.process(audio, blend::unit(decisive.stage2), decisive.linked)
+        };
         if known {
             report.removed_db = energies.removed_db();
-            report.restored_db = energies.restored_db();
         }
+        report.restored_db = energies.restored_db(bent.ratio());
         let garbage_passed = self.spoilt == 1;
         self.spoilt = self.spoilt.saturating_sub(1);
         if garbage_passed || !sound {

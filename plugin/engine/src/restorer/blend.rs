@@ -23,9 +23,14 @@ impl Energies {
         ratio_db(self.dry, self.reduced).clamp(0.0, METER_DB)
     }
 
-    /// Stage 2's change against stage 1's output, -120..=120 dB.
-    pub(super) fn restored_db(&self) -> f32 {
-        ratio_db(self.change, self.reduced).clamp(-METER_DB, METER_DB)
+    /// Stage 2's change against stage 1's output, -120..=120 dB; `bent` is what of it was done to samples, as a ratio of energies.
+    pub(super) fn restored_db(&self, bent: f64) -> f32 {
+        let change = if self.change > 0.0 {
+            self.change / self.reduced.max(1e-300)
+        } else {
+            0.0
+        };
+        ratio_db(change + bent, 1.0).clamp(-METER_DB, METER_DB)
     }
 }
 
@@ -108,7 +113,7 @@ pub(super) fn blend(bins: &mut [Complex32], word: &Word<'_>, controls: &Controls
 }
 
 /// A control's value where 0..=1 was promised; 0 for NaN.
-fn unit(value: f32) -> f32 {
+pub(super) fn unit(value: f32) -> f32 {
     if value > 0.0 { value.min(1.0) } else { 0.0 }
 }
 
@@ -144,7 +149,7 @@ mod tests {
             for floor in [0.0, 0.5, 1.0] {
                 let (bins, energies, _) = one(gain, Complex32::new(9.0, 9.0), &controls(0.0, 0.0, floor));
                 assert_eq!(bins, [Complex32::new(0.6, -0.8), Complex32::new(0.0, 1.0)]);
-                assert_eq!((energies.removed_db(), energies.restored_db()), (0.0, -120.0));
+                assert_eq!((energies.removed_db(), energies.restored_db(0.0)), (0.0, -120.0));
             }
         }
     }

@@ -17,7 +17,7 @@ mod convolution;
 mod first_stage;
 pub mod forward;
 pub(crate) mod kernel;
-mod math;
+pub(crate) mod math;
 mod plane;
 mod stage;
 #[cfg(test)]
