@@ -173,6 +173,26 @@ fn dropouts_get_their_level_back_unless_it_is_switched_off() {
     }
 }
 
+// The aim is 6 dB for both; both gain 25 to 27.
+#[test]
+fn saturation_is_undone_by_detail_restoration() {
+    for (_, clean) in demos() {
+        let name = clean.display().to_string();
+        let (clean, rate_hz) = read_audio(&clean);
+        // Driven 2.5 times beyond the knee, a little off centre.
+        let drive = 2.5 / clean.peak();
+        let hot = clean.with(&clean, |x, _| ((drive * x + 0.15).tanh() - 0.15_f32.tanh()) / drive);
+        for id in [STUDIO, LIVE] {
+            let at = |strength: f64| restore(id, &[("declick", 0.0), ("stage1", 0.0), ("stage2", strength)], &hot, rate_hz);
+            let (on, off) = (at(100.0), at(0.0));
+            for (channel, clean) in clean.channels.iter().enumerate() {
+                let [off_db, on_db] = [&off, &on].map(|signal| si_sdr_db(&signal.channels[channel], clean));
+                assert!(on_db > off_db + 6.0, "{name}, {id}: SI-SDR {off_db:.2} dB became {on_db:.2} dB");
+            }
+        }
+    }
+}
+
 /// Something struck three times a second: partials that are no harmonics of each other, dying away in a sixth of a second.
 fn strokes(frames: usize, rate_hz: f64) -> Signal {
     Signal::mono(frames, |frame| {

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Counting, allocator_calls, shipped_detectors, shipped_spec};
+use common::{Counting, allocator_calls, repository, shipped_detectors, shipped_spec};
 use dualstep_engine::output::{Hum, OutputSection, OutputSettings};
 use dualstep_engine::{Controls, Model, Restorer, weights};
 
@@ -52,6 +52,36 @@ fn restoring_allocates_nothing() {
             assert_eq!(allocator_calls(), before, "{name} at {rate_hz} Hz");
             assert!(clicks > 10, "{name} at {rate_hz} Hz: the repair was meant to work, {clicks} clicks");
         }
+    }
+}
+
+#[test]
+fn undoing_a_saturation_allocates_nothing() {
+    for name in ["studio", "live"] {
+        let path = repository(&format!("assets/weights/{name}.safetensors"));
+        let model = Model::from_bytes(&std::fs::read(path).expect("the weights are committed")).expect("sound");
+        let mut restorer = Restorer::new(&model, &shipped_detectors(name), 48e3, 2).expect("the rate is supported");
+        let hop = restorer.geometry().hop;
+        let controls = Controls {
+            stage1: 0.0,
+            ..Controls::default()
+        };
+        let mut audio = vec![0.0f32; 2 * hop];
+        let before = allocator_calls();
+        let mut restored_db = -120.0f32;
+        for k in 0..4 * 48_000 / hop {
+            for (n, x) in audio.iter_mut().enumerate() {
+                let time = (k * hop + n % hop) as f32 / 48e3 * std::f32::consts::TAU;
+                let sum = (220.0 * time).sin() + 0.6 * (331.3 * time).sin() + 0.3 * (1012.0 * time).sin();
+                *x = 0.4 * (1.2 * (0.6 + 0.4 * (3.0 * time).sin()) * sum).tanh();
+            }
+            restored_db = restorer.process(&mut audio, &controls).restored_db;
+        }
+        assert_eq!(allocator_calls(), before, "{name}");
+        assert!(
+            restored_db > -40.0,
+            "{name}: the saturation was meant to be undone, {restored_db} dB"
+        );
     }
 }
 

@@ -223,3 +223,174 @@ impl Job for Apply<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::weights::tests::studio;
+
+    fn desaturator(rate_hz: f64, channels: usize) -> Desaturator {
+        let geometry = studio().geometry(rate_hz).expect("the rate is supported");
+        Desaturator::new(&geometry, rate_hz, channels)
+    }
+
+    /// Notes of three partials each, three at a time, that are struck and die away; seconds of it at full scale at most.
+    fn music(rate_hz: f64, seconds: f64) -> Vec<f32> {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a test's small positive numbers"
+        )]
+        let (samples, spacing) = ((seconds * rate_hz) as usize, (0.23 * rate_hz) as usize);
+        let mut all = vec![0.0_f64; samples];
+        for (note, start) in (0..samples).step_by(spacing).enumerate() {
+            let hertz = 110.0 * 2_f64.powf([0.0, 7.0, 16.0, 12.0, 3.0, 21.0, 10.0, 5.0][note % 8] / 12.0) * 1.003_f64.powf(note as f64);
+            for (n, x) in all[start..].iter_mut().enumerate() {
+                let time = n as f64 / rate_hz;
+                let tone = |k: f64| (std::f64::consts::TAU * hertz * k * time).sin() / (k * k);
+                *x += (-3.0 * time).exp() * (1.0 - (-300.0 * time).exp()) * (tone(1.0) + tone(2.0) + tone(3.02));
+            }
+        }
+        let peak = all.iter().fold(0.0_f64, |peak, x| peak.max(x.abs()));
+        #[expect(clippy::cast_possible_truncation, reason = "samples are f32")]
+        all.iter().map(|x| (x / peak) as f32).collect()
+    }
+
+    /// What comes out, channel by channel, and whether any hop was changed.
+    fn run(desaturator: &mut Desaturator, input: &[&[f32]], strength: f32, linked: bool) -> (Vec<Vec<f32>>, bool) {
+        let hop = desaturator.hop;
+        let (mut output, mut changed) = (vec![Vec::new(); input.len()], false);
+        for start in (0..=input[0].len() - hop).step_by(hop) {
+            let mut audio: Vec<f32> = input.iter().flat_map(|x| &x[start..start + hop]).copied().collect();
+            changed |= desaturator.process(&mut audio, strength, linked).ratio() > 0.0;
+            for (output, audio) in output.iter_mut().zip(audio.chunks(hop)) {
+                output.extend_from_slice(audio);
+            }
+        }
+        (output, changed)
+    }
+
+    /// Signal-to-error ratio in dB after the first two seconds, whatever the gain.
+    fn ratio_db(got: &[f32], clean: &[f32], rate_hz: f64) -> f64 {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "two seconds in samples")]
+        let start = (2.0 * rate_hz) as usize;
+        let pairs = || {
+            got[start..]
+                .iter()
+                .zip(&clean[start..])
+                .map(|(a, b)| (f64::from(*a), f64::from(*b)))
+        };
+        let gain = pairs().map(|(a, b)| a * b).sum::<f64>() / pairs().map(|(_, b)| b * b).sum::<f64>();
+        let error: f64 = pairs().map(|(a, b)| (a - gain * b).powi(2)).sum();
+        10.0 * (pairs().map(|(_, b)| (gain * b).powi(2)).sum::<f64>() / error).log10()
+    }
+
+    /// A saturation driven so far at full scale, with a bias.
+    fn saturated(clean: &[f32], level: f32, drive: f32, bias: f32, curve: impl Fn(f32) -> f32) -> Vec<f32> {
+        clean
+            .iter()
+            .map(|x| level * (curve(drive * x + bias) - curve(bias)) / drive)
+            .collect()
+    }
+
+    #[test]
+    fn what_saturated_comes_back_at_any_rate_and_level() {
+        for (rate_hz, level) in [(16e3, 0.5), (44.1e3, 0.02), (48e3, 0.9), (96e3, 3.0)] {
+            let clean = music(rate_hz, 6.0);
+            for (drive, bias) in [(1.0, 0.1), (2.0, -0.2), (3.0, 0.3)] {
+                let hot = saturated(&clean, level, drive, bias, f32::tanh);
+                let (out, _) = run(&mut desaturator(rate_hz, 1), &[&hot], 1.0, true);
+                let (before, after) = (ratio_db(&hot, &clean, rate_hz), ratio_db(&out[0], &clean, rate_hz));
+                assert!(
+                    after > before + 8.0,
+                    "{rate_hz} Hz, drive {drive}: {before:.1} dB became {after:.1} dB"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn saturations_of_other_shapes_come_back_in_part_or_stay() {
+        let clean = music(48e3, 6.0);
+        let shapes: [(&str, f64, fn(f32) -> f32); 4] = [
+            ("arc tangent", 12.0, f32::atan),
+            ("root", 12.0, |x| x / (1.0 + x * x).sqrt()),
+            ("algebraic", 3.0, |x| x / (1.0 + x.abs())),
+            // Of no curve in the family, and this music is too plain to tell.
+            ("diode on one side", -1.0, |x| if x > 0.0 { 1.0 - (-x).exp() } else { x.tanh() }),
+        ];
+        for (name, least, shape) in shapes {
+            let hot = saturated(&clean, 0.5, 2.0, 0.0, shape);
+            let (out, _) = run(&mut desaturator(48e3, 1), &[&hot], 1.0, true);
+            let (before, after) = (ratio_db(&hot, &clean, 48e3), ratio_db(&out[0], &clean, 48e3));
+            assert!(after > before + least, "{name}: {before:.1} dB became {after:.1} dB");
+        }
+    }
+
+    #[test]
+    fn what_is_not_saturated_stays_to_the_bit() {
+        let clean = music(48e3, 6.0);
+        let mut seed = 7_u32;
+        let mut noise = || {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (seed >> 8) as f32 / 8_388_608.0 - 1.0
+        };
+        let hiss: Vec<f32> = (0..clean.len()).map(|_| 0.1 * noise()).collect();
+        let noisy: Vec<f32> = clean.iter().map(|x| x + 0.01 * noise()).collect();
+        let limited: Vec<f32> = clean
+            .chunks(480)
+            .flat_map(|part| {
+                let peak = part.iter().fold(0.2_f32, |peak, x| peak.max(x.abs()));
+                part.iter().map(move |x| x * 0.2 / peak)
+            })
+            .collect();
+        for (name, input) in [
+            ("music", &clean),
+            ("noise", &hiss),
+            ("music and noise", &noisy),
+            ("a limiter", &limited),
+            ("silence", &vec![0.0; 48_000]),
+        ] {
+            let (out, changed) = run(&mut desaturator(48e3, 1), &[input], 1.0, true);
+            assert!(!changed && out[0] == input[..out[0].len()], "{name}");
+        }
+    }
+
+    #[test]
+    fn strength_says_how_much_is_done() {
+        let clean = music(48e3, 5.0);
+        let hot = saturated(&clean, 0.5, 2.0, 0.1, f32::tanh);
+        let at = |strength| run(&mut desaturator(48e3, 1), &[&hot], strength, true).0.remove(0);
+        let (none, half, full) = (at(0.0), at(0.5), at(1.0));
+        assert_eq!(none, hot[..none.len()]);
+        for (n, half) in half.iter().enumerate() {
+            assert!((half - 0.5 * (none[n] + full[n])).abs() < 1e-6);
+        }
+    }
+
+    #[test]
+    fn linked_channels_share_a_curve_and_others_have_their_own() {
+        let clean = music(48e3, 5.0);
+        let hot = saturated(&clean, 0.5, 2.0, 0.1, f32::tanh);
+        let soft: Vec<f32> = clean.iter().map(|x| 0.5 * x).collect();
+        let mono = run(&mut desaturator(48e3, 1), &[&hot], 1.0, true).0;
+        let (both, _) = run(&mut desaturator(48e3, 2), &[&hot, &hot], 1.0, true);
+        assert!(both[0] == mono[0] && both[1] == mono[0]);
+        let (apart, _) = run(&mut desaturator(48e3, 2), &[&hot, &soft], 1.0, false);
+        assert!(apart[0] == mono[0] && apart[1] == soft[..apart[1].len()]);
+    }
+
+    #[test]
+    fn a_reset_is_a_fresh_start_and_garbage_passes() {
+        let clean = music(48e3, 4.0);
+        let hot = saturated(&clean, 0.5, 2.0, 0.1, f32::tanh);
+        let mut desaturator = desaturator(48e3, 1);
+        let first = run(&mut desaturator, &[&hot], 1.0, true).0;
+        run(&mut desaturator, &[&vec![1e3; 9600]], 1.0, true);
+        let wild: Vec<f32> = (0..96_000).map(|n| if n % 7 == 0 { 1e3 } else { -1e-30 }).collect();
+        let (out, _) = run(&mut desaturator, &[&wild], 1.0, true);
+        assert!(out[0].iter().all(|x| *x == 0.0 || x.is_normal()));
+        desaturator.reset();
+        assert_eq!(run(&mut desaturator, &[&hot], 1.0, true).0, first);
+    }
+}
