@@ -167,6 +167,8 @@ impl Desaturator {
 
     /// The stream goes on after a rest, in which nothing was heard; what was learned of it is kept.
     pub(crate) fn rest(&mut self) {
+        self.since = 0;
+        self.passed = 0;
         for channel in &mut self.channels {
             channel.history.fill(0.0);
         }
@@ -175,8 +177,6 @@ impl Desaturator {
     /// Back to the start of a stream.
     pub(crate) fn reset(&mut self) {
         self.rest();
-        self.since = 0;
-        self.passed = 0;
         for channel in &mut self.channels {
             channel.estimate = Estimate::default();
             channel.trust = 0.0;
@@ -285,6 +285,9 @@ mod tests {
         10.0 * (pairs().map(|(_, b)| (gain * b).powi(2)).sum::<f64>() / error).log10()
     }
 
+    /// Name, least gain in dB, and the curve.
+    type Shape = (&'static str, f64, fn(f32) -> f32);
+
     /// A saturation driven so far at full scale, with a bias.
     fn saturated(clean: &[f32], level: f32, drive: f32, bias: f32, curve: impl Fn(f32) -> f32) -> Vec<f32> {
         clean
@@ -312,7 +315,7 @@ mod tests {
     #[test]
     fn saturations_of_other_shapes_come_back_in_part_or_stay() {
         let clean = music(48e3, 6.0);
-        let shapes: [(&str, f64, fn(f32) -> f32); 4] = [
+        let shapes: [Shape; 4] = [
             ("arc tangent", 12.0, f32::atan),
             ("root", 12.0, |x| x / (1.0 + x * x).sqrt()),
             ("algebraic", 3.0, |x| x / (1.0 + x.abs())),
