@@ -53,11 +53,11 @@ const DAMPING: f64 = 0.2;
 /// How strongly the ridge pulls to no curve at all.
 const PULL: f64 = 0.1;
 
-/// Longest step, as the greater of this and of this share of the curvature.
+/// Longest step of each parameter, of the curvature relative to itself or to this if it is less.
 const STEP: [f64; COUNT] = [0.3, 0.1, 0.3];
-const LEAST_STEP_BASE: f64 = 0.3;
+const STEP_FROM: f64 = 0.3;
 
-/// What flatness must fall by, in nepers of the power, and in standard errors of that, for the curve to be believed; less of either ends it.
+/// What flatness must fall by, in nepers of the power, and in standard errors of that, for the curve to be believed. Less than [`STAY`] of either ends it.
 const WORTH: f64 = 0.01;
 const CERTAIN: f64 = 3.0;
 const STAY: f64 = 0.5;
@@ -123,7 +123,7 @@ impl Analysis {
         }
     }
 
-    /// What the frame `audio`, in units of `unit`, says about a curve for these units.
+    /// What the frame `audio`, in units of `unit`, says about a curve for these units, and the share of its energy that the curve changes.
     fn hear(&mut self, audio: &[f32], unit: f64, inverse: &Inverse) -> (Sums, f64) {
         #[expect(clippy::cast_possible_truncation, reason = "a peak")]
         let scale = (1.0 / unit) as f32;
@@ -407,7 +407,10 @@ impl Estimate {
             slope[i] += PULL * RIDGE[i] * start[i];
         }
         let step = solve(ridged, slope);
-        let longest = [STEP[0] * from.curvature.max(LEAST_STEP_BASE), STEP[1], STEP[2]];
+        if step.iter().any(|step| !step.is_finite()) {
+            return;
+        }
+        let longest = [STEP[0] * from.curvature.max(STEP_FROM), STEP[1], STEP[2]];
         let shorten = step
             .iter()
             .zip(longest)
